@@ -14,6 +14,7 @@ ServiceError
 │   ├── UnsupportedTus      another version of the upload protocol
 │   └── RangeNotSatisfiable
 ├── Unauthorized
+├── Forbidden               the caller's role may not do it
 ├── LinkRefused
 ├── ForeignHost, ForeignOrigin   a web page of another site may have made a browser send it
 ├── TaskNotFound, OperationNotFound, FileNotFound, AccountNotFound, FanoutNotFound, RecurrenceNotFound
@@ -44,6 +45,7 @@ ServiceError
 """
 
 from everpost.errors.access import (
+    Forbidden,
     ForeignHost,
     ForeignOrigin,
     LinkRefused,
@@ -137,6 +139,7 @@ __all__ = [
     "FanoutNotFound",
     "FileInUse",
     "FileNotFound",
+    "Forbidden",
     "ForeignHost",
     "ForeignOrigin",
     "InvalidValue",

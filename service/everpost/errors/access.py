@@ -1,6 +1,12 @@
 """Requests that may not be served to this caller."""
 
+from types import MappingProxyType
+
 from everpost.errors.base import ServiceError
+
+RIGHT_WORDS = MappingProxyType(
+    {"read": "read", "submit": "submit tasks", "operate": "change tasks of others", "admin": "administer"}
+)
 
 
 class ForeignHost(ServiceError):
@@ -34,6 +40,15 @@ class Unauthorized(ServiceError):
 
     def __init__(self) -> None:
         super().__init__("Send the token as 'Authorization: Bearer …'.")
+
+
+class Forbidden(ServiceError):
+    """The caller is known, and its role may not do this."""
+
+    code = "forbidden"
+
+    def __init__(self, name: str, role: str, right: str) -> None:
+        super().__init__(f"{name!r} has the role {role}, which does not have the right to {RIGHT_WORDS[right]}.")
 
 
 class LinkRefused(ServiceError):

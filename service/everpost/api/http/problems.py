@@ -26,6 +26,7 @@ STATUS_OF_CODE = MappingProxyType(
         "malformed_json": HTTPStatus.BAD_REQUEST,
         "bad_input": HTTPStatus.BAD_REQUEST,
         "unauthorized": HTTPStatus.UNAUTHORIZED,
+        "forbidden": HTTPStatus.FORBIDDEN,
         "link_refused": HTTPStatus.FORBIDDEN,
         "foreign_host": HTTPStatus.FORBIDDEN,
         "foreign_origin": HTTPStatus.FORBIDDEN,

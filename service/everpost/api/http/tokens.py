@@ -2,12 +2,11 @@
 
 import hmac
 
+from everpost.access import NOBODY_ASKED, WITH_TOKEN
 from everpost.api.http.bodies import Headers
+from everpost.api.http.rights import PUBLIC, admit
 from everpost.api.services import ApiRequest
 from everpost.errors import Unauthorized
-
-PUBLIC = "is_public"
-"""The `opt` of a route that needs no token."""
 
 
 class TokenCheck:
@@ -17,13 +16,18 @@ class TokenCheck:
         self._expected = None if token is None else b"Bearer " + token.encode()
 
     def check(self, request: ApiRequest, headers: Headers) -> None:
-        """Return if the request may be served.
+        """Return if the request may be served; its caller is remembered for `caller_of`.
 
         Raises:
             Unauthorized: Its token is missing or wrong.
+            Forbidden: The caller's role may not do this.
         """
-        if self._expected is None or request.route_handler.opt.get(PUBLIC):
+        if request.route_handler.opt.get(PUBLIC):
+            return
+        if self._expected is None:
+            admit(request, NOBODY_ASKED)
             return
         scheme, _, credentials = headers.get(b"authorization", b"").partition(b" ")
         if not hmac.compare_digest(scheme.title() + b" " + credentials.strip(), self._expected):
             raise Unauthorized
+        admit(request, WITH_TOKEN)

@@ -27,6 +27,7 @@ from everpost.error_codes import meaning_of_codes
 EVERYWHERE = (
     "bad_input",
     "unauthorized",
+    "forbidden",
     "foreign_host",
     "foreign_origin",
     "unsupported_transfer_coding",

@@ -10,7 +10,7 @@ from litestar.openapi.spec import Components, Contact, License, SecurityScheme, 
 from litestar.types import Method
 from litestar.types.internal_types import PathParameterDefinition
 
-from everpost.api.http.tokens import PUBLIC
+from everpost.api.http.rights import PUBLIC
 from everpost.api.openapi.page import PageRenderPlugin
 from everpost.api.openapi.refine import Document, refined
 from everpost.release import running_version

@@ -9,9 +9,11 @@ from litestar import delete, get, patch, post
 from litestar.params import PathParameter, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
+from everpost.access import Right
 from everpost.actions.accounts import AccountFields
 from everpost.api.http.bodies import headers_of, read_body, read_object
 from everpost.api.http.json_answer import JSON, JsonAnswer
+from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import Body, Header, documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.store.lists.cursor import Key, read_cursor, write_cursor
@@ -102,6 +104,7 @@ class AccountsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     summary="List accounts",
     description="The registered accounts, with their status. Credentials are references; no answer has a secret.",
     tags=["Accounts"],
+    opt=needs(Right.READ),
     **documented(AccountsAnswer, description="Some accounts.", refusals=("unknown_platform",)),
 )
 async def list_accounts(
@@ -126,6 +129,7 @@ async def list_accounts(
     "account that the platform refuses is put on hold instead of failing all its tasks. Workers know it within a "
     "second.",
     tags=["Accounts"],
+    opt=needs(Right.ADMIN),
     **documented(
         AccountAnswer,
         status=201,
@@ -151,6 +155,7 @@ async def add_account(request: ApiRequest) -> JsonAnswer:
     summary="Show an account",
     description="One registered account.",
     tags=["Accounts"],
+    opt=needs(Right.READ),
     **documented(AccountAnswer, description="The account.", refusals=WITH_ACCOUNT),
 )
 async def show_account(request: ApiRequest, platform: Platform, account_id: Account) -> JsonAnswer:
@@ -163,6 +168,7 @@ async def show_account(request: ApiRequest, platform: Platform, account_id: Acco
     summary="Change an account",
     description="Replaces the given fields. It stays on hold, if it is, until it is resumed.",
     tags=["Accounts"],
+    opt=needs(Right.ADMIN),
     **documented(
         AccountAnswer,
         description="The account is changed.",
@@ -186,6 +192,7 @@ async def change_account(request: ApiRequest, platform: Platform, account_id: Ac
     description="Forgets the account and its stored tokens. Its waiting tasks go on as tasks of an account that is not "
     "registered; if the platform needs registered accounts, they fail as `invalid`.",
     tags=["Accounts"],
+    opt=needs(Right.ADMIN),
     **documented(AccountAnswer, description="The account as it was.", refusals=WITH_ACCOUNT),
 )
 async def remove_account(request: ApiRequest, platform: Platform, account_id: Account) -> JsonAnswer:
@@ -199,6 +206,7 @@ async def remove_account(request: ApiRequest, platform: Platform, account_id: Ac
     description="A worker looks whether every reference leads to a value and, if the publisher can, asks the platform "
     "whether it accepts them. `data.test` has what it found. The account's status stays as it is.",
     tags=["Accounts"],
+    opt=needs(Right.OPERATE),
     **documented(AccountAnswer, description="The test was made.", refusals=(*WITH_ACCOUNT, "account_not_tested")),
 )
 async def test_account(request: ApiRequest, platform: Platform, account_id: Account) -> JsonAnswer:
@@ -213,6 +221,7 @@ async def test_account(request: ApiRequest, platform: Platform, account_id: Acco
     summary="Pause an account",
     description="Its tasks wait from now on and spend no attempt; attempts that run go on. The body is optional.",
     tags=["Accounts"],
+    opt=needs(Right.OPERATE),
     **documented(
         AccountAnswer,
         description="The account is paused.",
@@ -232,6 +241,7 @@ async def pause_account(request: ApiRequest, platform: Platform, account_id: Acc
     summary="Resume an account",
     description="Its tasks go on, whether a person paused it, or a failure put it on hold or blocked it.",
     tags=["Accounts"],
+    opt=needs(Right.OPERATE),
     **documented(AccountAnswer, description="The account is active.", refusals=WITH_ACCOUNT),
 )
 async def resume_account(request: ApiRequest, platform: Platform, account_id: Account) -> JsonAnswer:

@@ -7,7 +7,9 @@ import msgspec
 from litestar import get, post
 from litestar.params import PathParameter, QueryParameter
 
+from everpost.access import Right
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import WITH_ID, documented
 from everpost.api.routes.one_task import By, checked_id
 from everpost.api.services import ApiRequest, services_of
@@ -45,6 +47,7 @@ class RedeliveryAnswer(msgspec.Struct, frozen=True, kw_only=True):
     summary="List callbacks",
     description="The delivery log: the callbacks about a task, a batch or a fan-out, each with its attempts.",
     tags=["Callbacks"],
+    opt=needs(Right.READ),
     **documented(CallbacksAnswer, description="The callbacks; none for an id without callbacks."),
 )
 async def list_callbacks(request: ApiRequest, about: About) -> JsonAnswer:
@@ -58,6 +61,7 @@ async def list_callbacks(request: ApiRequest, about: About) -> JsonAnswer:
     description="Sends a callback again, whether it was delivered, was given up, or waits for its next attempt. The "
     "`webhook-id` and the body stay the same. While a redelivery is unfinished, its id is answered.",
     tags=["Callbacks"],
+    opt=needs(Right.OPERATE),
     **documented(
         RedeliveryAnswer,
         description="It will be sent again.",

@@ -7,10 +7,12 @@ from litestar import post
 from litestar.params import PathParameter, QueryParameter
 from msgspec import Meta
 
+from everpost.access import Right
 from everpost.actions.bulk import CLEARED, BulkAnswer
 from everpost.api.http.bodies import read_object
 from everpost.api.http.hanging_up import while_client_waits
 from everpost.api.http.json_answer import JSON, JsonAnswer
+from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import Body, documented
 from everpost.api.routes.many_tasks import LOCATION, answer_bulk, answer_of_operation
 from everpost.api.services import ApiRequest, services_of
@@ -51,6 +53,7 @@ class ArchiveAnswer(msgspec.Struct, frozen=True, kw_only=True):
     description="`pending` cancels waiting tasks; `failed`, `success` and `all` move tasks that have ended so to the "
     "archive. `all` is refused while tasks are unfinished.",
     tags=["Bulk"],
+    opt=needs(Right.OPERATE),
     **documented(
         BulkReply,
         description="The result; with `dry_run`, what it would be.",
@@ -74,6 +77,7 @@ async def clear_tasks(
     description="Moves successes that ended long ago to the archive. Large sets are moved in the background, in "
     "small steps.",
     tags=["Bulk"],
+    opt=needs(Right.OPERATE),
     **documented(
         ArchiveAnswer,
         description="The result; with `dry_run`, what it would be.",

@@ -8,10 +8,12 @@ from litestar import patch, post
 from litestar.params import QueryParameter
 from msgspec import Meta
 
+from everpost.access import Right
 from everpost.actions.bulk import BulkKind
 from everpost.actions.edit import PUBLISH_NOW, read_patch
 from everpost.api.http.bodies import MERGE_PATCH, headers_of, read_json_body
 from everpost.api.http.json_answer import JSON, JsonAnswer
+from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import WITH_ID, Body, documented
 from everpost.api.routes.many_tasks import DOCUMENTED, EXAMPLES, LOCATION, BulkBody, run_bulk
 from everpost.api.routes.one_task import TaskId, checked_id
@@ -96,6 +98,7 @@ class EditBody(BulkBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
     "that a worker holds, or that may have been sent, is not edited. The body is the patch, also as "
     "`application/json`: a member `data` would be set in the task.",
     tags=["Tasks"],
+    opt=needs(Right.OPERATE),
     **documented(
         EditAnswer,
         description="The task waits with its new version.",
@@ -126,6 +129,7 @@ async def edit_task(
     description="Removes the `schedule_time` of a task that waits, so that it is due at once, also if it waits for its "
     "next automatic attempt.",
     tags=["Tasks"],
+    opt=needs(Right.OPERATE),
     **documented(EditAnswer, description="The task is due.", refusals=REFUSALS),
 )
 async def publish_now(request: ApiRequest, task_id: TaskId, by: EditedBy = None, why: EditedWhy = None) -> JsonAnswer:
@@ -164,6 +168,7 @@ def _answer_to(edited: Edited, message: str, services: Services) -> EditAnswer:
     summary="Edit many waiting tasks",
     description="Changes the data of waiting tasks by one JSON merge patch. Large sets run in the background.",
     tags=["Bulk"],
+    opt=needs(Right.OPERATE),
     **documented(
         BulkReply,
         description="The result; with `dry_run`, what it would be.",
@@ -187,6 +192,7 @@ async def edit_tasks(request: ApiRequest) -> JsonAnswer:
     summary="Publish many waiting tasks now",
     description="Removes the `schedule_time` of waiting tasks, so that they are due at once.",
     tags=["Bulk"],
+    opt=needs(Right.OPERATE),
     **DOCUMENTED,
 )
 async def publish_tasks_now(request: ApiRequest) -> JsonAnswer:

@@ -9,8 +9,10 @@ from litestar import get, post
 from litestar.params import PathParameter, QueryParameter
 from msgspec import Meta
 
+from everpost.access import Right
 from everpost.api.http.bodies import headers_of, read_json_body, read_optional_object
 from everpost.api.http.json_answer import JSON, JsonAnswer
+from everpost.api.http.rights import needs
 from everpost.api.idempotency import IDEMPOTENCY_KEY, WITH_KEY, idempotency_key
 from everpost.api.named_things import read_submission
 from everpost.api.openapi.describe import Body, Header, documented
@@ -89,6 +91,7 @@ class FanoutShown(msgspec.Struct, frozen=True, kw_only=True):
     "account's own fields merged into it. Accounts whose data is not valid are answered with their error, and the "
     "others are accepted.",
     tags=["Publishing"],
+    opt=needs(Right.SUBMIT),
     **documented(
         FanoutAnswer,
         status=202,
@@ -182,6 +185,7 @@ def checked_id(fanout_id: str) -> str:
     description="One status for all accounts: `running` until every account's newest task has ended, then `success`, "
     "`partial` or `failed`; how many accounts have which status; and each account with its newest task.",
     tags=["Publishing"],
+    opt=needs(Right.READ),
     **documented(FanoutShown, description="The fan-out.", refusals=("fanout_not_found",)),
 )
 async def show_fanout(request: ApiRequest, fanout_id: FanoutId) -> JsonAnswer:
@@ -197,6 +201,7 @@ async def show_fanout(request: ApiRequest, fanout_id: FanoutId) -> JsonAnswer:
     description="Retries the accounts whose newest task has failed; with `force` also those of unknown outcome. The "
     "new tasks stay in the fan-out: its status is that of the newest tasks. With `data`, their data is edited.",
     tags=["Publishing"],
+    opt=needs(Right.OPERATE),
     **documented(
         BulkReply,
         description="The result, as of POST /tasks/batch/retry.",
@@ -225,6 +230,7 @@ async def retry_fanout(request: ApiRequest, fanout_id: FanoutId, force: RetryUnk
     description="Cancels the tasks that still wait; with `force` also asks the workers to stop running ones. Posts "
     "that were published stay.",
     tags=["Publishing"],
+    opt=needs(Right.OPERATE),
     **documented(
         BulkReply,
         description="The result, as of POST /tasks/batch/cancel.",

@@ -8,10 +8,12 @@ import msgspec
 from litestar import HttpMethod, delete, get, post, route
 from litestar.params import PathParameter, QueryParameter
 
+from everpost.access import Right
 from everpost.api.files import tus
 from everpost.api.files.bodies import FORM, FormFile, check_coding, is_form
 from everpost.api.http.bodies import Headers, headers_of, read_chunks
 from everpost.api.http.json_answer import BareAnswer, JsonAnswer
+from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import Body, Header, documented
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.errors import FileInUse, FileNotFound, ServiceError
@@ -94,6 +96,7 @@ def tus_errors(headers: Headers) -> Iterator[None]:
     "file. It is on the disk when this answers 201. With `Tus-Resumable: 1.0.0` this begins a resumable upload "
     "(tus.io): PATCH its `Location` until all bytes are there.",
     tags=["Files"],
+    opt=needs(Right.SUBMIT),
     **documented(
         FileAnswer,
         status=201,
@@ -158,6 +161,7 @@ def _address(file_id: str) -> str:
     summary="Show how to upload",
     description="The version and the extensions of tus (tus.io), for clients that upload by it.",
     tags=["Files"],
+    opt=needs(Right.READ),
     **documented(None, status=204, description="The headers say it."),
 )
 async def show_upload_options(request: ApiRequest) -> BareAnswer:
@@ -173,6 +177,7 @@ async def show_upload_options(request: ApiRequest) -> BareAnswer:
     summary="List files",
     description="Uploaded files, and those of registered folders and of the original, the newest first.",
     tags=["Files"],
+    opt=needs(Right.READ),
     **documented(FileListAnswer, description="A page of files."),
 )
 async def list_files(
@@ -197,6 +202,7 @@ async def list_files(
     description="What is known of a file, or how far an upload has come. HEAD with `Tus-Resumable` asks where an "
     "upload continues.",
     tags=["Files"],
+    opt=needs(Right.READ),
     **documented(
         FileAnswer,
         description="The file.",
@@ -254,6 +260,7 @@ def checked_file_id(file_id: str) -> str:
     description="Deletes a file that no unfinished task names, or ends an upload. Files of registered folders and of "
     "EVERPOST_MEDIA stay on the disk; only their records go.",
     tags=["Files"],
+    opt=needs(Right.OPERATE),
     **documented(
         FileAnswer,
         description="It is deleted. A client that sends `Tus-Resumable` gets 204.",

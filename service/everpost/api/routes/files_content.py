@@ -7,11 +7,13 @@ from litestar import get, patch
 from litestar.params import QueryParameter
 from litestar.response.base import ASGIResponse
 
+from everpost.access import Right
 from everpost.api.files import tus
 from everpost.api.files.content import FileContent, content_headers, etag_of, is_known, range_of
 from everpost.api.files.signed import SIGNED
 from everpost.api.http.bodies import headers_of, read_chunks
 from everpost.api.http.json_answer import BareAnswer
+from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import Body, Header, documented
 from everpost.api.routes.files import (
     BYTES,
@@ -40,6 +42,7 @@ CONTENT_RANGE = Header("Content-Range", "The part that is sent.", "bytes 0-1023/
     description="Adds bytes to a resumable upload (tus.io) at `Upload-Offset`. What is answered is on the disk. After "
     "an interruption, ask by HEAD where to continue. With the last byte, the file is stored.",
     tags=["Files"],
+    opt=needs(Right.SUBMIT),
     **documented(
         None,
         status=204,
@@ -73,7 +76,7 @@ async def continue_upload(request: ApiRequest, file_id: FileId) -> BareAnswer:
     summary="Download a file",
     description="The content of a file, whole or in part. A signed address, as webhooks get it, needs no token.",
     tags=["Files"],
-    opt={SIGNED: True},
+    opt=needs(Right.READ) | {SIGNED: True},
     **documented(
         bytes,
         description="The whole file.",

@@ -6,9 +6,11 @@ import msgspec
 from litestar import get, post, put
 from msgspec import Meta
 
+from everpost.access import Right
 from everpost.actions.limits import ShownScope
 from everpost.api.http.bodies import read_object
 from everpost.api.http.json_answer import JSON, JsonAnswer
+from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import Body, documented
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.errors import InvalidValue
@@ -94,6 +96,7 @@ class ScopeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     summary="Show limits",
     description="The limits of platforms and accounts, what is paused or held, and how many tasks wait for it.",
     tags=["Limits"],
+    opt=needs(Right.READ),
     **documented(LimitsAnswer, description="The limits."),
 )
 async def show_limits(request: ApiRequest) -> JsonAnswer:
@@ -108,6 +111,7 @@ async def show_limits(request: ApiRequest) -> JsonAnswer:
     description="Sets the limits of a scope in place of the catalogue's, for all workers within a second. Tasks that "
     "run go on. A task that has to wait spends no attempt.",
     tags=["Limits"],
+    opt=needs(Right.OPERATE),
     **documented(
         ScopeAnswer,
         description="The limits hold.",
@@ -132,6 +136,7 @@ async def set_limits(request: ApiRequest) -> JsonAnswer:
     description="Lets no task of it begin, until it is resumed. Its tasks are accepted meanwhile and wait; tasks that "
     "run go on.",
     tags=["Limits"],
+    opt=needs(Right.OPERATE),
     **documented(
         ScopeAnswer,
         description="It is paused, or held already.",
@@ -156,6 +161,7 @@ async def pause_scope(request: ApiRequest) -> JsonAnswer:
     summary="Resume a platform or an account",
     description="Lets its tasks begin again, within its limits. Repeating this changes nothing.",
     tags=["Limits"],
+    opt=needs(Right.OPERATE),
     **documented(
         ScopeAnswer,
         description="It is not paused any more.",

@@ -3,8 +3,9 @@
 import msgspec
 from litestar import get
 
+from everpost.access import Right
 from everpost.api.http.json_answer import JsonAnswer
-from everpost.api.http.tokens import PUBLIC
+from everpost.api.http.rights import PUBLIC, needs
 from everpost.api.openapi.describe import documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.views.readiness import Check, check_readiness
@@ -43,6 +44,7 @@ async def show_liveness(request: ApiRequest) -> JsonAnswer:
     description="Checks that the database and Redis can be written, that a worker takes tasks, and that "
     "dispatch is not paused.",
     tags=["Health"],
+    opt=needs(Right.READ),
     **documented(ReadyAnswer, description="Tasks are accepted and run.", others={503: ReadyAnswer}),
 )
 async def show_readiness(request: ApiRequest) -> JsonAnswer:

@@ -6,11 +6,13 @@ import msgspec
 from litestar import post
 from msgspec import Meta
 
+from everpost.access import Right
 from everpost.actions.bulk import BulkAnswer, BulkKind, BulkRequest
 from everpost.actions.edit import PUBLISH_NOW
 from everpost.api.http.bodies import read_object
 from everpost.api.http.hanging_up import while_client_waits
 from everpost.api.http.json_answer import JSON, JsonAnswer
+from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import Body, Header, documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import InvalidValue
@@ -108,6 +110,7 @@ DOCUMENTED = documented(
     description="Retries tasks by ids, by a filter, or both: then the given ids that match. In a chain of retries, a "
     "filter retries only the newest. Large sets run in the background.",
     tags=["Bulk"],
+    opt=needs(Right.OPERATE),
     **DOCUMENTED,
 )
 async def retry_tasks(request: ApiRequest) -> JsonAnswer:
@@ -120,6 +123,7 @@ async def retry_tasks(request: ApiRequest) -> JsonAnswer:
     summary="Cancel many tasks",
     description="Cancels waiting tasks; with `force` also asks the workers to stop running ones.",
     tags=["Bulk"],
+    opt=needs(Right.OPERATE),
     **DOCUMENTED,
 )
 async def cancel_tasks(request: ApiRequest) -> JsonAnswer:
@@ -132,6 +136,7 @@ async def cancel_tasks(request: ApiRequest) -> JsonAnswer:
     summary="Delete many tasks",
     description="Moves ended tasks to the archive, from which they can still be retried.",
     tags=["Bulk"],
+    opt=needs(Right.OPERATE),
     **DOCUMENTED,
 )
 async def delete_tasks(request: ApiRequest) -> JsonAnswer:

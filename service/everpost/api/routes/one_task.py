@@ -8,6 +8,7 @@ from litestar import delete, get, post
 from litestar.params import PathParameter, QueryParameter
 from msgspec import Meta
 
+from everpost.access import Right
 from everpost.actions.edit import read_patch
 from everpost.api.http.bodies import (
     MERGE_PATCH,
@@ -19,6 +20,7 @@ from everpost.api.http.bodies import (
     read_object,
 )
 from everpost.api.http.json_answer import JSON, JsonAnswer
+from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import WITH_ID, Body, documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import TaskNotFound
@@ -108,6 +110,7 @@ def checked_id(task_id: str) -> str:
     description="Everything known about one task, also an archived one: data, attempts, retries, its publisher's "
     "checkpoint, and its progress or place in the queue.",
     tags=["Tasks"],
+    opt=needs(Right.READ),
     **documented(TaskAnswer, description="The task.", refusals=WITH_ID),
 )
 async def show_task(
@@ -131,6 +134,7 @@ async def show_task(
     "original keeps its own; if an unfinished retry has other data, the answer is 409 `retry_exists` with its id. A "
     "body of the type `application/merge-patch+json` is the patch itself, as in PATCH /tasks/{task_id}.",
     tags=["Tasks"],
+    opt=needs(Right.SUBMIT),
     **documented(
         RetryAnswer,
         description="The task will run again.",
@@ -187,6 +191,7 @@ async def _read_patch(request: ApiRequest, headers: Headers, limit_bytes: int) -
     description="Takes a waiting task out of the queue permanently. A running one is stopped only with `force`, by its "
     "worker and if it is not too late: then the answer is 202, and the task's own status tells how it ended.",
     tags=["Tasks"],
+    opt=needs(Right.OPERATE),
     **documented(
         CancelAnswer,
         description="The task is cancelled.",
@@ -208,6 +213,7 @@ async def cancel_task(request: ApiRequest, task_id: TaskId, force: ForceRunning 
     summary="Delete a task",
     description="Moves an ended task to the archive. It is no longer listed; it can still be shown and retried.",
     tags=["Tasks"],
+    opt=needs(Right.OPERATE),
     **documented(DeleteAnswer, description="The task is in the archive.", refusals=(*WITH_ID, "conflict")),
 )
 async def delete_task(request: ApiRequest, task_id: TaskId) -> JsonAnswer:

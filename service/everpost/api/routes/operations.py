@@ -5,7 +5,9 @@ from typing import Annotated
 from litestar import get
 from litestar.params import PathParameter, QueryParameter
 
+from everpost.access import Right
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import OperationNotFound
@@ -17,6 +19,7 @@ from everpost.views.bulk_answers import BulkReply, reply_of
     summary="Show bulk work",
     description="The progress of bulk work, and the skipped tasks by id, up to 1,000 per answer.",
     tags=["Bulk"],
+    opt=needs(Right.READ),
     **documented(BulkReply, description="Its state.", refusals=("operation_not_found",)),
 )
 async def show_operation(

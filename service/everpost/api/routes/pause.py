@@ -6,8 +6,10 @@ import msgspec
 from litestar import get, post
 from litestar.params import QueryParameter
 
+from everpost.access import Right
 from everpost.actions.resume import Resumed, Unfinished
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.store.pause import Pause, find_pause
@@ -41,6 +43,7 @@ class ResumeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     description="Whether workers take tasks. After a restore they do not, until a person resumes dispatch; tasks "
     "are accepted meanwhile, and wait.",
     tags=["Dispatch"],
+    opt=needs(Right.READ),
     **documented(DispatchAnswer, description="The state of dispatch."),
 )
 async def show_dispatch(request: ApiRequest) -> JsonAnswer:
@@ -58,6 +61,7 @@ async def show_dispatch(request: ApiRequest) -> JsonAnswer:
     "backup may have been published since. Redis is asked first. A task that Redis does not know to be published "
     "becomes `unknown`, or runs.",
     tags=["Dispatch"],
+    opt=needs(Right.ADMIN),
     **documented(ResumeAnswer, description="Dispatch has resumed.", refusals=("queue_unreachable",)),
 )
 async def resume_dispatch(

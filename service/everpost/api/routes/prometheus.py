@@ -3,7 +3,9 @@
 from litestar import get
 from litestar.response.base import ASGIResponse
 
+from everpost.access import Right
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.views.exposition import MEDIA_TYPE, metrics_text
@@ -16,6 +18,7 @@ from everpost.views.exposition import MEDIA_TYPE, metrics_text
     "queue waits, publish times and the times of requests as histograms; queue depth by priority, tasks that wait for "
     "limits and holds, workers and slots.",
     tags=["Health"],
+    opt=needs(Right.READ),
     **documented(str, description="Prometheus text.", media_type="text/plain"),
 )
 async def show_metrics(request: ApiRequest) -> ASGIResponse:

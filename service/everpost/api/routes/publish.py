@@ -8,8 +8,10 @@ import msgspec
 from litestar import post
 from litestar.params import QueryParameter
 
+from everpost.access import Right
 from everpost.api.http.bodies import headers_of, read_json_body
 from everpost.api.http.json_answer import JSON, JsonAnswer
+from everpost.api.http.rights import needs
 from everpost.api.idempotency import IDEMPOTENCY_KEY, WITH_KEY, idempotency_key
 from everpost.api.named_things import read_submission
 from everpost.api.openapi.describe import Body, Header, documented
@@ -69,6 +71,7 @@ class DryRunAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     description="Accepts one task. When this answers 202 the task is on the disk: it is never lost and never "
     "published twice silently. Fields the schema does not name are kept and handed to the publisher as they are.",
     tags=["Publishing"],
+    opt=needs(Right.SUBMIT),
     **documented(
         PublishAnswer,
         status=202,

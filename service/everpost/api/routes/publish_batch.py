@@ -8,11 +8,13 @@ import msgspec
 from litestar import post
 from litestar.response.base import ASGIResponse
 
+from everpost.access import Right
 from everpost.api.batch.placing import Item, read_spread
 from everpost.api.batch.posted_batch import ItemResult, PostedBatch, results_from, submissions_of
 from everpost.api.batch.stream import BatchStream
 from everpost.api.http.bodies import NDJSON, headers_of, is_json, media_type_of, read_body
 from everpost.api.http.json_answer import JSON, JsonAnswer
+from everpost.api.http.rights import needs
 from everpost.api.idempotency import IDEMPOTENCY_KEY, WITH_KEY, idempotency_key
 from everpost.api.openapi.describe import Body, Header, documented
 from everpost.api.routes.publish import OF_A_TASK, SAMPLE
@@ -64,6 +66,7 @@ LOCATION = Header(
     "`batch_id`, `accepted`, `rejected` and `done`; it takes no Idempotency-Key. A first line with only `spread` "
     "places the tasks as they come; in a window it says their `count`.",
     tags=["Publishing"],
+    opt=needs(Right.SUBMIT),
     **documented(
         BatchAnswer,
         status=202,

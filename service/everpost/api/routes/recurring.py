@@ -7,9 +7,11 @@ import msgspec
 from litestar import delete, get, patch, post
 from litestar.params import PathParameter, QueryParameter
 
+from everpost.access import Right
 from everpost.actions.recurring import RecurrenceRequest, read_recurrence_patch, request_of
 from everpost.api.http.bodies import headers_of, read_json_body, read_object
 from everpost.api.http.json_answer import JSON, JsonAnswer
+from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import Body, documented
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.store.recurring import MAX_PAGE
@@ -114,6 +116,7 @@ class RecurrencePatch(msgspec.Struct, frozen=True, kw_only=True):
     "own, made shortly before its time. After an outage, only the newest of the times that are past is made; its "
     "`late_after_s` decides whether it is still sent. With `dry_run`, nothing is kept; the answer has the next times.",
     tags=["Recurring"],
+    opt=needs(Right.OPERATE),
     **documented(
         RecurrenceAnswer,
         status=201,
@@ -139,6 +142,7 @@ async def add_recurring(
     summary="List recurring posts",
     description="All recurring posts, in the order of their names.",
     tags=["Recurring"],
+    opt=needs(Right.READ),
     **documented(RecurrencePage, description="The page."),
 )
 async def list_recurring(
@@ -158,6 +162,7 @@ async def list_recurring(
     summary="Show a recurring post",
     description="One recurring post with its next times.",
     tags=["Recurring"],
+    opt=needs(Right.READ),
     **documented(RecurrenceAnswer, description="The recurring post.", refusals=("recurrence_not_found",)),
 )
 async def show_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswer:
@@ -171,6 +176,7 @@ async def show_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswer:
     summary="Show the next times of a recurring post",
     description="When it would be made next, whether or not it is paused.",
     tags=["Recurring"],
+    opt=needs(Right.READ),
     **documented(NextTimes, description="The times.", refusals=("recurrence_not_found",)),
 )
 async def show_next_times(request: ApiRequest, recurrence_id: Key, count: Count = 10) -> JsonAnswer:
@@ -186,6 +192,7 @@ async def show_next_times(request: ApiRequest, recurrence_id: Key, count: Count 
     description="Changes it by a JSON merge patch of what it was added with. A task that was made already stays as it "
     "is: that of the next 15 seconds, at most.",
     tags=["Recurring"],
+    opt=needs(Right.OPERATE),
     **documented(
         RecurrenceAnswer,
         description="The recurring post.",
@@ -213,6 +220,7 @@ async def edit_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswer:
     summary="Pause a recurring post",
     description="No task is made until it is resumed. A task that was made already and is not due yet is cancelled.",
     tags=["Recurring"],
+    opt=needs(Right.OPERATE),
     **documented(RecurrenceAnswer, description="It is paused.", refusals=CHANGED),
 )
 async def pause_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswer:
@@ -226,6 +234,7 @@ async def pause_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswer
     summary="Resume a recurring post",
     description="It goes on with its next time. The times while it was paused are not made.",
     tags=["Recurring"],
+    opt=needs(Right.OPERATE),
     **documented(RecurrenceAnswer, description="It is active.", refusals=CHANGED),
 )
 async def resume_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswer:
@@ -239,6 +248,7 @@ async def resume_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswe
     summary="Remove a recurring post",
     description="Removes it; its tasks stay. A task that was made already and is not due yet is cancelled.",
     tags=["Recurring"],
+    opt=needs(Right.OPERATE),
     **documented(RecurrenceAnswer, description="It is removed; as it was.", refusals=CHANGED),
 )
 async def remove_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswer:

@@ -6,8 +6,10 @@ import msgspec
 from litestar import post
 from msgspec import Meta
 
+from everpost.access import Right
 from everpost.api.http.bodies import read_object
 from everpost.api.http.json_answer import JSON, JsonAnswer
+from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import WITH_ID, Body, documented
 from everpost.api.routes.one_task import TaskId, checked_id
 from everpost.api.services import ApiRequest, services_of
@@ -60,6 +62,7 @@ class ResolveAnswer(msgspec.Struct, frozen=True, kw_only=True):
     "success, `send_again` runs it again as a new task. The decision is kept for ever. If several people decide at "
     "once, one decision counts; the refusal of the others shows it.",
     tags=["Tasks"],
+    opt=needs(Right.OPERATE),
     **documented(
         ResolveAnswer,
         description="The decision is made.",

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import msgspec
 from litestar import get
 
+from everpost.access import Right
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.limits import Limits
@@ -94,6 +96,7 @@ class PlatformsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     summary="Count tasks",
     description="How many tasks there are, by status and by platform. The numbers are kept ready, so this is cheap.",
     tags=["Tasks"],
+    opt=needs(Right.READ),
     **documented(StatsAnswer, description="The numbers."),
 )
 async def show_stats(request: ApiRequest) -> JsonAnswer:
@@ -109,6 +112,7 @@ async def show_stats(request: ApiRequest) -> JsonAnswer:
     description="Queue depth by priority, living workers, how many tasks were accepted during the last minute, "
     "and what due tasks wait for.",
     tags=["Tasks"],
+    opt=needs(Right.READ),
     **documented(HealthAnswer, description="The state of the queue.", refusals=("search_timeout",)),
 )
 async def show_queue_health(request: ApiRequest) -> JsonAnswer:
@@ -138,6 +142,7 @@ async def show_queue_health(request: ApiRequest) -> JsonAnswer:
     summary="List platforms",
     description="The platforms tasks can be published to, with their limits.",
     tags=["Publishing"],
+    opt=needs(Right.READ),
     **documented(PlatformsAnswer, description="The catalogue."),
 )
 async def list_platforms(request: ApiRequest) -> JsonAnswer:

@@ -8,8 +8,10 @@ import msgspec
 from litestar import get
 from litestar.params import QueryParameter
 
+from everpost.access import Right
 from everpost.api.http.hanging_up import while_client_waits
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import Header, documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.store.history import MAX_LIMIT, Summary
@@ -76,6 +78,7 @@ class LogsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     description="Tasks that are waiting, running or ended, newest first; every filter given must match. Archived "
     "tasks are not included.",
     tags=["Tasks"],
+    opt=needs(Right.READ),
     **documented(
         ListAnswer, description="The tasks.", refusals=("unknown_platform", "search_timeout"), gives=(REPLICA_LAG,)
     ),
@@ -132,6 +135,7 @@ def _age(lag_s: float | None) -> dict[str, str] | None:
     "takes whole ids: look a shortened one up here first, and ask if it has several. Ids begin with their time: those "
     "of one millisecond share their first 12 digits.",
     tags=["Tasks"],
+    opt=needs(Right.READ),
     **documented(IdsAnswer, description="The tasks."),
 )
 async def complete_id(
@@ -149,6 +153,7 @@ async def complete_id(
     summary="Recent ends",
     description="The tasks that ended last, with their errors; the latest first.",
     tags=["Tasks"],
+    opt=needs(Right.READ),
     **documented(LogsAnswer, description="The tasks.", refusals=("search_timeout",), gives=(REPLICA_LAG,)),
 )
 async def list_recent_ends(request: ApiRequest, limit: Limit = DEFAULT_LIMIT) -> JsonAnswer:

@@ -1,0 +1,42 @@
+"""The right that each route needs, and the caller of a request."""
+
+from typing import Any, cast
+
+from litestar.handlers import BaseRouteHandler
+
+from everpost.access import NOBODY_ASKED, Caller, Right
+from everpost.api.services import ApiRequest
+from everpost.errors import Forbidden
+
+PUBLIC = "is_public"
+"""The `opt` of a route that needs no right: all callers are served, known or not."""
+
+NEEDS = "needs"
+CALLER = "everpost_caller"  # in the state of a request's scope
+
+
+def needs(right: Right) -> dict[str, Any]:
+    """The `opt` of a route that needs a right. Every route has it, or `PUBLIC`."""
+    return {NEEDS: right}
+
+
+def right_of(handler: BaseRouteHandler) -> Right:
+    """The right that a route needs. Litestar's own answers to OPTIONS, which have none, can be read."""
+    return cast("Right", handler.opt.get(NEEDS, Right.READ))
+
+
+def admit(request: ApiRequest, caller: Caller) -> None:
+    """Remember the caller of a request that it may make.
+
+    Raises:
+        Forbidden: Its role does not have the right that the route needs.
+    """
+    right = right_of(request.route_handler)
+    if right not in caller.rights:
+        raise Forbidden(caller.name, caller.role, right)
+    request.scope["state"][CALLER] = caller
+
+
+def caller_of(request: ApiRequest) -> Caller:
+    """Who sends a request; for a public route, `anonymous`."""
+    return cast("Caller", request.scope["state"].get(CALLER, NOBODY_ASKED))
