@@ -472,8 +472,60 @@ CREATE TABLE publish_accounts (
     PRIMARY KEY (platform, account_id)
 ) WITHOUT ROWID;
 
+-- API keys. `digest` is the SHA-256 of a random secret of 256 bits, so the table holds nothing that lets in. Rows stay.
+CREATE TABLE api_keys (
+    key_id       TEXT PRIMARY KEY,
+    name         TEXT NOT NULL,                            -- several keys may have one, while one replaces another
+    role         TEXT NOT NULL,                            -- viewer | publisher | operator | admin
+    prefix       TEXT NOT NULL,                            -- the first characters, which people see
+    digest       TEXT NOT NULL UNIQUE,
+    scope        TEXT NOT NULL,                            -- JSON object: platforms, accounts; empty: everything
+    rate         TEXT,                                     -- JSON object: count, per_s; NULL: no limit
+    created_at   TEXT NOT NULL,
+    created_by   TEXT NOT NULL,
+    expires_at   TEXT,
+    revoked_at   TEXT,
+    revoked_by   TEXT,
+    last_used_at TEXT                                      -- written at most once a minute
+) WITHOUT ROWID;
+
+-- Sessions of the console, by the digest of the cookie. They are few, and go once they have expired.
+CREATE TABLE sessions (
+    digest     TEXT PRIMARY KEY,
+    key_id     TEXT,                                       -- NULL: begun with EVERPOST_TOKEN, or by OpenID Connect
+    name       TEXT NOT NULL,
+    role       TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    expires_at TEXT NOT NULL,
+    seen_at    TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- Who did what: one row for each change that a person or client asked for. Rows are only added; see docs/audit.md.
+CREATE TABLE audit_log (
+    audit_id TEXT PRIMARY KEY,                             -- UUIDv7, so rows are in the order of their time
+    at       TEXT NOT NULL,
+    who      TEXT NOT NULL,                                -- a key's name, or token, anonymous, a user of the system
+    role     TEXT NOT NULL,
+    key_id   TEXT,
+    action   TEXT NOT NULL,
+    how      TEXT NOT NULL,                                -- api | console | command
+    address  TEXT,
+    target   TEXT,                                         -- a task, an operation, PLATFORM/ACCOUNT, or other
+    why      TEXT,
+    details  TEXT NOT NULL,                                -- JSON object
+    outcome  TEXT NOT NULL                                 -- ok, or the code of an error
+) WITHOUT ROWID;
+CREATE INDEX audit_log_target ON audit_log (target, audit_id) WHERE target IS NOT NULL;
+CREATE TRIGGER audit_log_unchanged BEFORE UPDATE ON audit_log BEGIN
+    SELECT RAISE(ABORT, 'audit_log: rows are only added');
+END;
+CREATE TRIGGER audit_log_kept BEFORE DELETE ON audit_log
+WHEN OLD.at >= ifnull((SELECT value FROM everpost_meta WHERE key = 'audit_purging'), '') BEGIN
+    SELECT RAISE(ABORT, 'audit_log: rows are only added');
+END;
+
 -- Values that all processes share: `epoch` (identifies the Redis), `searched` (the last row in the search index),
--- `paused` (present while dispatch is paused after a restore), `accounts` (changes with the accounts), `clock` and `counted_ms` (the time Everpost has run).
+-- `paused` (present while dispatch is paused after a restore), `accounts` and `keys` (change with them), `clock` and `counted_ms` (the time Everpost has run).
 CREATE TABLE everpost_meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL

@@ -1,6 +1,7 @@
 """Sets up hypothesis, log levels and the look of logs, and makes a certificate."""
 
 import gc
+import inspect
 import logging
 import os
 import shutil
@@ -42,7 +43,8 @@ def remember_signatures() -> None:
     parsed: dict[CodeType, ParsedSignature] = {}
 
     def remembered(function: Callable[..., Any], namespace: dict[str, Any]) -> ParsedSignature:
-        code = getattr(function, "__code__", None)  # Litestar makes a function for OPTIONS a route, all with one code
+        # Litestar makes a function for OPTIONS a route, all with one code.
+        code = getattr(inspect.unwrap(function), "__code__", None)
         if code is None:
             return parse(function, namespace)
         if code not in parsed:

@@ -120,6 +120,12 @@ class StoreKit(Protocol):
     def miscount(self) -> None:
         """Make the store's counts higher than the number of tasks."""
 
+    def rewrite_audit(self) -> None:
+        """Change all entries of the audit, as another program does. Raises the database's error."""
+
+    def empty_audit(self) -> None:
+        """Remove all entries of the audit, as another program does. Raises the database's error."""
+
     def hide_ledger(self) -> None:
         """Break the store as only a defect can: rename the ledger's table to `hidden`."""
 

@@ -17,12 +17,13 @@ from everpost.api.assembly import Ground, assemble
 from everpost.api.console.problems import HANDLERS_OF_PROBLEMS
 from everpost.api.console.table import console_routes
 from everpost.api.files.signed import LinkCheck
+from everpost.api.http.audited import Refusals
 from everpost.api.http.bodies import headers_of
+from everpost.api.http.credentials import check_caller
 from everpost.api.http.head_requests import answer_head_as_get
 from everpost.api.http.heads import HeaderLines, check_head
 from everpost.api.http.parameters import check_parameters
 from everpost.api.http.sites import SiteCheck
-from everpost.api.http.tokens import TokenCheck
 from everpost.api.no_events import NoEvents
 from everpost.api.openapi.frame import openapi_config
 from everpost.api.routes.table import api_routes
@@ -66,8 +67,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None, tracing: "Trac
     catalogue = Catalogue.read(settings.platforms)
     _ = settings.redis_address
     sites = SiteCheck(settings)
-    tokens = TokenCheck(settings.token)
     links = LinkCheck(settings)
+    refusals = Refusals()
 
     async def check_request(request: ApiRequest) -> None:  # with a guard, Litestar would copy the route each time
         scope = request.scope
@@ -76,7 +77,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, tracing: "Trac
         has_query = bool(scope["query_string"])
         if not has_query or not links.admits(request):
             sites.check(scope["method"], headers)
-            tokens.check(request, headers)
+            await check_caller(request, headers, sites, refusals)
         if has_query:
             check_parameters(request)
 
@@ -138,6 +139,8 @@ async def _services(
         stack.push_async_callback(services.feed.close)
         stack.push_async_callback(services.waiter.close)
         stack.callback(services.uploads.close)
+        await services.keys.start()
+        stack.push_async_callback(services.keys.close)
         services.accounts.start()
         stack.push_async_callback(services.accounts.close)
         services.bulk.behind.start()

@@ -27,7 +27,14 @@ MOST_S = 366 * 86_400  # a year; a longer time is a mistake, and infinity breaks
 MOST_DAYS = 36_600
 
 ACCOUNT = f"{PREFIX}ACCOUNT_"  # begins the names of variables that hold credentials of accounts; not settings
-SECRET = ("token", "redis", "database", "secret_key", "callback_secret")  # never shown, and may be read from a file
+SECRET = (
+    "token",
+    "key",
+    "redis",
+    "database",
+    "secret_key",
+    "callback_secret",
+)  # never shown, and may be read from a file
 
 Seconds = Annotated[float, Meta(gt=0, le=MOST_S)]
 Count = Annotated[int, Meta(ge=1)]
@@ -61,7 +68,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             Without it, `everpost up` starts its own Valkey.
         host: Address the API binds to; any address but loopback needs a token.
         port: TCP port of the API; 0 takes a free one.
-        token: The bearer token clients must send; at least 8 printable ASCII characters.
+        token: The bearer token of the admin; at least 8 printable ASCII characters. Others get API keys: docs/keys.md.
+        key: An API key, for commands that ask the API; they send it instead of the token.
         insecure: Allow an address other than loopback without a token.
         allowed_hosts: Comma-separated host names, besides loopback, that requests without a token may use. Pages of
             these hosts may change things.
@@ -96,6 +104,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         min_free_disk: Bytes that must be free on the database's disk before a task is accepted; accepted tasks may use
             this reserve. `folder` keeps as much free on the disk of its posts; 0 is no limit.
         archive_after_days: Successes older than this are archived; 0 archives none.
+        audit_days: Days after which entries of the audit (docs/audit.md) are destroyed; 0 destroys none.
         idempotency_hours: Hours an Idempotency-Key is remembered; only time in which a worker runs counts.
         redact: Names and paths of members of tasks that no answer, export or log shows, besides the usual ones such as
             `*token`; separated by commas: docs/redaction.md.
@@ -111,6 +120,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     token: Token | None = None
+    key: Token | None = None
     insecure: bool = False
     allowed_hosts: HostNames | None = None
     callback_secret: Token | None = None
@@ -136,6 +146,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_backlog: Annotated[int, Meta(ge=0)] = 0
     min_free_disk: Annotated[int, Meta(ge=0)] = 67_108_864
     archive_after_days: Annotated[int, Meta(ge=0, le=MOST_DAYS)] = 0
+    audit_days: Annotated[int, Meta(ge=0, le=MOST_DAYS)] = 0
     idempotency_hours: Annotated[int, Meta(ge=1, le=24 * MOST_DAYS)] = 24
     redact: str | None = None
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"

@@ -119,6 +119,12 @@ class SqliteKit:
     def miscount(self) -> None:
         assert self._execute("UPDATE task_counts SET tasks = tasks + 1")
 
+    def rewrite_audit(self) -> None:
+        self._execute("UPDATE audit_log SET who = 'li'")
+
+    def empty_audit(self) -> None:
+        self._execute("DELETE FROM audit_log")
+
     def hide_ledger(self) -> None:
         self._execute("ALTER TABLE task_queue RENAME TO hidden")
 

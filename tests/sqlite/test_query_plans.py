@@ -20,7 +20,7 @@ from everpost.task.place import Place
 from store_rows import EVERY_FILTER
 
 SCAN = re.compile(r"^SCAN (?P<what>\S+)( (?P<index>USING .*))?")
-SMALL = re.compile(r"(task_counts|json_each|given|value|CONSTANT|ids|counted|grouped|g|\(.*)$")
+SMALL = re.compile(r"(task_counts|json_each|given|value|CONSTANT|ids|counted|grouped|g|seen|\(.*)$")
 """Not worth an index, or no table: (subquery-1), a JSON array, SELECT without FROM; `given` is a parameter's rows, and
 the names after CONSTANT are of parts of the same statement, which have a limit."""
 
@@ -41,6 +41,10 @@ READ_WHOLE = {
     "ended_uses": "the files that unfinished tasks name; the others are removed by it",
     "find_roots": "the registered folders",
     "find_standings": "all accounts, after one of them has changed",
+    "find_keys": "all API keys, after one of them has changed",
+    "add_key": "the same, when one is made",
+    "remove_expired_sessions": "the sessions of the console, when one begins",
+    "remove_sessions_of_key": "the same, when a key is revoked",
     "count_unfinished": "counts the ledger by its index of accepted rows; asked before clear/all only",
     "count_published_twice": "the doctor's; one row for each decision a person took",
     "find_in_two_tables": "the doctor's check of I1 compares all ids, index against index",

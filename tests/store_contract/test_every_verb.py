@@ -52,5 +52,5 @@ def test_the_nouns_of_the_port_are_these() -> None:
     assert {verb.partition(".")[0] for verb in verbs()} == {
         "ledger", "relay", "meta", "care", "history", "archive", "held", "changes", "operations", "limits",
         "recurring", "maintenance", "files", "accounts", "batches", "failures",
-        "timeline", "traces",
+        "timeline", "traces", "keys", "audit",
     }  # fmt: skip

@@ -18,6 +18,7 @@ from everpost.errors import DatabaseUnusable
 from everpost.limits import Limits
 from everpost.running_time import count_step
 from everpost.store import Store, maintenance_of, open_store
+from everpost.store.audit import AuditFilter
 from everpost.store.batches import Batch, BatchKind, Posted, Posting
 from everpost.store.history import TaskFilter
 from everpost.store.ledger import FirstAnswer
@@ -32,9 +33,12 @@ from everpost.task.model import TaskStatus
 from everpost.task.place import Place
 from postgresql_server import shared_server
 from store_contract.making import accept, add_ended, attempt_of, end, key_of, once_of
+from store_contract.test_audit import entry_of
 from store_contract.test_changes import FORCED, NOW_MS, cancel_of, resolve_of, retry_of
 from store_contract.test_edits import edit, version_of
 from store_contract.test_files import add_upload, file_id_of, record_of, upload_of
+from store_contract.test_keys import key_of as api_key_of
+from store_contract.test_keys import session_of
 from store_contract.test_operations import operation_of
 from store_contract.test_recurring import recurring
 from store_kit import StoreKit, kit_of
@@ -151,6 +155,9 @@ async def fill(store: Store) -> None:
     await store.accounts.add(account, NOW_MS)
     await store.accounts.change("x", ODD, locked("holder", NOW_MS + 1, NOW_MS), NOW_MS)
     await store.accounts.change("x", ODD, with_tokens("sealed", "holder", NOW_MS), NOW_MS)
+    await store.keys.add(api_key_of())
+    await store.audit.add(entry_of(details={"a": ODD}))
+    await store.keys.begin_session(session_of("session"))
     await store.limits.change(LANE, with_limits(Limits(daily=3)), NOW_MS)
     await store.limits.note_uses([Use("sent", LANE, NOW_MS), Use("sent", LANE, NOW_MS + 1)])
     await store.limits.close(LANE, LATER_MS)
@@ -193,6 +200,9 @@ async def content_of(address: str) -> Any:
             await store.files.find_upload(file_id_of(3)),
             await store.files.users(file_id_of(2)),
             await store.accounts.page(None, 10),
+            await store.keys.all(),
+            (await store.audit.page(AuditFilter(), None, 9)).rows,
+            await store.keys.find_session("session"),
             await store.meta.get("epoch"),
             await store.meta.get("clock"),
             await store.meta.get("counted_ms"),
@@ -231,7 +241,7 @@ async def test_everything_is_moved_and_compared(ends: Ends) -> None:
         "operations": 2, "operation_skips": 2, "limits": 1, "limit_uses": 2, "limit_closures": 1,
         "batches": 1, "recent_posts": 1, "task_edits": 1, "task_traces": 1, "recurring_posts": 1,
         "file_records": 2, "file_roots": 1, "file_uploads": 1, "file_uses": 1,
-        "publish_accounts": 1, "everpost_meta": 6,
+        "publish_accounts": 1, "api_keys": 1, "sessions": 1, "audit_log": 1, "everpost_meta": 7,
     }  # fmt: skip
     assert ends.reports == []
     assert await content_of(ends.target) == before

@@ -11,7 +11,17 @@ from everpost.api.http.rights import NEEDS, PUBLIC
 from everpost.app import create_app
 from everpost.settings import temporary_settings
 
-OPEN_ROUTES = {"/health/live", "/schema", "/schema/openapi.json", "/schema/document.js", "/schema/{path:str}"}
+OPEN_ROUTES = {
+    "/health/live",
+    "/login",
+    "/logout",
+    "/preferences",
+    "/static/{digest:str}/{name:str}",
+    "/schema",
+    "/schema/openapi.json",
+    "/schema/document.js",
+    "/schema/{path:str}",
+}
 
 
 def test_every_route_says_which_right_it_needs_or_that_it_is_public(tmp_path: Path) -> None:
@@ -25,7 +35,7 @@ def test_every_route_says_which_right_it_needs_or_that_it_is_public(tmp_path: Pa
             assert isinstance(right, Right) != bool(is_public), f"{route.path}: {handler.handler_name}"
 
 
-def test_only_liveness_and_the_document_are_public(tmp_path: Path) -> None:
+def test_only_liveness_the_document_and_the_login_are_public(tmp_path: Path) -> None:
     app = create_app(temporary_settings(tmp_path, redis="redis://127.0.0.1:1/0"))
     public = {
         route.path

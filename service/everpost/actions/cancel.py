@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import structlog
 
 from everpost.actions.step import Apply, withdraw_tasks
@@ -12,6 +13,7 @@ from everpost.store.changes import Cancel, Changes, Outcome, outcome_of_cancel, 
 from everpost.task.cancel_rules import CancelAction, CancelDecision, decide_cancel
 from everpost.task.candidate import Candidate
 from everpost.task.place import Position
+from everpost.task.resolution_rules import UNSAID, Grounds
 
 log = structlog.get_logger("everpost.cancel")
 
@@ -83,7 +85,7 @@ class Cancellations:
         self._queue = queue
         self._clock = clock
 
-    async def cancel_task(self, task_id: str, *, force: bool = False) -> bool:
+    async def cancel_task(self, task_id: str, *, force: bool = False, grounds: Grounds = UNSAID) -> bool:
         """Cancel a task permanently; False if its worker was asked to stop it, which may be too late.
 
         A repeated call raises `TaskEnded`.
@@ -96,6 +98,7 @@ class Cancellations:
             QueueUnreachable: Redis is unreachable, so it is unknown whether a worker holds it.
         """
         decided, change = await CancelStep(self._changes, self._queue, force=force).prepare([task_id])
+        change = msgspec.structs.replace(change, entry=grounds.entry)
         (outcome,) = decided or await self._changes.apply(change, self._clock())
         if outcome.refusal is not None:
             raise outcome.refusal

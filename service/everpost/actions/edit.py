@@ -94,7 +94,7 @@ class EditStep:
         try:
             # Read again: until a job was out, another edit could change its task.
             versions = await self._versions(list(claims), outcomes) if claims else {}
-            return await apply(Edit(versions, rule), outcomes)
+            return await apply(Edit(versions, rule, self._grounds.entry), outcomes)
         finally:
             await self._put_back(list(claims))
 

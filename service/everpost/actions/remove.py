@@ -8,6 +8,7 @@ from everpost.errors import Conflict, TaskNotFound
 from everpost.store.archive import Reason
 from everpost.store.changes import Changes, Outcome, Remove, outcome_of_removal
 from everpost.task.removal_rules import Removal, decide_removal
+from everpost.task.resolution_rules import UNSAID, Grounds
 
 
 class RemoveStep:
@@ -34,14 +35,14 @@ class Removals:
         self._changes = changes
         self._clock = clock
 
-    async def remove_task(self, task_id: str) -> bool:
+    async def remove_task(self, task_id: str, grounds: Grounds = UNSAID) -> bool:
         """Move an ended task to the archive; return False if it is already there.
 
         Raises:
             TaskNotFound: The store does not have it.
             Conflict: It has not ended.
         """
-        change = Remove([task_id], Reason.DELETED, decide_removal)
+        change = Remove([task_id], Reason.DELETED, decide_removal, grounds.entry)
         (outcome,) = await self._changes.apply(change, self._clock())
         if outcome.reason == Removal.NOT_FOUND:
             raise TaskNotFound(task_id)

@@ -43,7 +43,7 @@ class Resolutions:
             provider_post_id=provider_post_id,
             publish_url=publish_url,
         )
-        (outcome,) = await self._changes.apply(Resolve(decided, decide_resolution), now_ms)
+        (outcome,) = await self._changes.apply(Resolve(decided, decide_resolution, grounds.entry), now_ms)
         if outcome.refusal is not None:
             raise outcome.refusal
         log.info("task.resolved", task_id=task_id, decision=decided.decision, by=grounds.by)

@@ -124,7 +124,7 @@ class RetryStep:
         self._tools.acceptance.room.check()
         plan = self._plan(task_ids, await ask_redis(self._tools.queue, task_ids) if self._names_redis else {})
         while True:
-            outcomes = await apply(Retry(task_ids, plan.decide, self._grounds), ())
+            outcomes = await apply(Retry(task_ids, plan.decide, self._grounds, self._grounds.entry), ())
             undecided = undecided_among(outcomes)
             if not undecided:
                 await self._tell_withdrawn(plan, outcomes)

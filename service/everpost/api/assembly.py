@@ -13,6 +13,7 @@ from everpost.actions.calling_back import CallbackStart, CallingChanges
 from everpost.actions.cancel import Cancellations
 from everpost.actions.edit import Edits, EditTools
 from everpost.actions.fanout import Fanouts
+from everpost.actions.keys import KeyAdmin
 from everpost.actions.limits import LimitChanges
 from everpost.actions.named_things import NamedThings
 from everpost.actions.publish import Acceptance
@@ -21,6 +22,7 @@ from everpost.actions.remove import Removals
 from everpost.actions.resolve import Resolutions
 from everpost.actions.resume import Resumption
 from everpost.actions.retry import Retries, RetryTools
+from everpost.actions.sessions import Sessions
 from everpost.actions.submitted_files import SubmittedFiles
 from everpost.actions.telling import ToldChanges
 from everpost.api.export_slots import ExportSlots
@@ -96,6 +98,7 @@ def assemble(ground: Ground) -> Services:
     editing = _edit_tools(ground, checks)
     retries, cancellations = Retries(retrying), Cancellations(changes, queue, clock)
     bulk = Bulk(store, retrying, editing)
+    keys = KeyAdmin(store, ground.catalogue, clock, ground.settings.token)
     return Services(
         settings=ground.settings,
         clock=clock,
@@ -116,6 +119,8 @@ def assemble(ground: Ground) -> Services:
         resumption=Resumption(store, queue, clock),
         limits=checks.limits,
         accounts=checks.accounts,
+        keys=keys,
+        sessions=Sessions(store.keys, keys.directory, clock, ground.settings.token),
         tasks=TaskViews(store.history, queue.jobs, queue.progress, waiter, queue.gates, store.limits, ground.hiding),
         hiding=ground.hiding,
         export=TaskExport(store.history, queue.gates, ground.hiding),

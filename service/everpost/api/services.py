@@ -10,6 +10,7 @@ from everpost.actions.bulk import Bulk
 from everpost.actions.cancel import Cancellations
 from everpost.actions.edit import Edits
 from everpost.actions.fanout import Fanouts
+from everpost.actions.keys import KeyAdmin
 from everpost.actions.limits import LimitChanges
 from everpost.actions.publish import Acceptance
 from everpost.actions.recurring import RecurringPosts
@@ -17,6 +18,7 @@ from everpost.actions.remove import Removals
 from everpost.actions.resolve import Resolutions
 from everpost.actions.resume import Resumption
 from everpost.actions.retry import Retries
+from everpost.actions.sessions import Sessions
 from everpost.actions.submitted_files import SubmittedFiles
 from everpost.api.export_slots import ExportSlots
 from everpost.api.keys_in_use import KeysInUse
@@ -65,6 +67,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     resumption: Resumption
     limits: LimitChanges
     accounts: AccountAdmin
+    keys: KeyAdmin
+    sessions: Sessions
     tasks: TaskViews
     export: TaskExport
     export_slots: ExportSlots

@@ -50,6 +50,10 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
         "Accounts, over HTTP": {
             "accounts": ("everpost.cli.accounts:accounts", "Register, test, pause and resume accounts."),
         },
+        "Keys and audit, over HTTP": {
+            "keys": ("everpost.cli.keys:keys", "Make, list, rotate and revoke API keys."),
+            "audit": ("everpost.cli.audit:audit", "Show who did what, when, from where, and why."),
+        },
         "The database file": {
             "archive": ("everpost.cli.files:archive", "Move old successes to the archive."),
             "purge": ("everpost.cli.files:purge", "Destroy archived tasks permanently."),

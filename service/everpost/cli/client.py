@@ -49,14 +49,15 @@ class Api:
     def __init__(self, url: str, token: str | None, timeout_s: float = TIMEOUT_S) -> None:
         self.url = url
         self._has_token = token is not None
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = {"User-Agent": "everpost-command"}
+        headers |= {"Authorization": f"Bearer {token}"} if token else {}
         self._client = httpx.Client(base_url=url + PREFIX, headers=headers, timeout=timeout_s, trust_env=False)
 
     @classmethod
     def open(cls, url: str | None, timeout_s: float = TIMEOUT_S) -> "Api":
         """The API at `url`, else that of a running `everpost up` on the data folder, else that of the settings."""
         settings = read_settings(os.environ)
-        return cls((url or api_url(settings)).rstrip("/"), settings.token, timeout_s)
+        return cls((url or api_url(settings)).rstrip("/"), settings.key or settings.token, timeout_s)
 
     def get(self, path: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The answer to a GET; parameters that are None are left out. Raises the same errors as `post`."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from everpost.cli.audited import keep_entry, keep_entry_at
 from everpost.cli.bars import progress_bars
 from everpost.cli.options import database_options, database_settings
 from everpost.cli.output import say
@@ -50,6 +51,7 @@ def archive(older_than_days: int, dry_run: bool, data: str | None, database: str
             say(f"{total} tasks would be archived.")
             return
         done = await _follow("archiving", total, archive_older(store, before_ms, Pace(CHUNK), system_clock))
+        await keep_entry(store, "archive", older_than_days=older_than_days, tasks=done)
         say(f"{done} tasks archived.")
 
     asyncio.run(with_store(settings, work))
@@ -77,6 +79,7 @@ def purge(archived_before: str, yes: bool, data: str | None, database: str | Non
         if total:
             _make_sure(f"Destroy {total} tasks archived before {to_text(before_ms)} permanently?", yes=yes)
         done = await _follow("destroying", total, store.archive.purge(before_ms, Pace(CHUNK)))
+        await keep_entry(store, "purge", archived_before=to_text(before_ms), tasks=done)
         say(f"{done} tasks destroyed.")
         await _give_back(store.archive)
 
@@ -129,6 +132,7 @@ def import_tasks(source: Path, data: str | None, database: str | None) -> None:
         report = maintenance_of(settings.database_address).import_queue(
             source, lambda done, total: progress.update(bar, completed=done, total=total)
         )
+    asyncio.run(keep_entry_at(settings.database_address, "import", str(source), added=report.added))
     unnamed = f", {report.without_id} without an id left out" if report.without_id else ""
     say(f"{report.read} tasks read: {report.added} added, {report.present} here already{unnamed}.")
 

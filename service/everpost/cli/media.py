@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.table import Table
 
+from everpost.cli.audited import keep_entry
 from everpost.cli.client import Api, ApiRefused, task_path
 from everpost.cli.files import with_store
 from everpost.cli.options import api_options, database_options, database_settings, url_option
@@ -140,6 +141,7 @@ def register(folder: Path, name: str | None, data: str | None, database: str | N
                 say(f"{scanned.record.file_id}  {scanned.file_path}")
             elif scanned.step is Step.UNREADABLE:
                 say(f"cannot be read: {scanned.file_path}", err=True)
+        await keep_entry(store, "files register", name, folder=str(root), added=counts[Step.ADDED])
         say(f"{name}: " + ", ".join(f"{counts[step]} {step}" for step in Step))
 
     asyncio.run(with_store(settings, work))
@@ -156,6 +158,7 @@ def unregister(name: str, data: str | None, database: str | None) -> None:
         if name not in await store.files.roots():
             raise click.ClickException(f"No folder is registered as {name!r}.")
         await store.files.set_root(name, None)
+        await keep_entry(store, "files unregister", name)
         say(f"{name} is not registered any more.")
 
     asyncio.run(with_store(settings, work))

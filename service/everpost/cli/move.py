@@ -14,6 +14,7 @@ from rich.progress import TaskID
 
 from everpost.actions import move as moving
 from everpost.actions.move import Moved
+from everpost.cli.audited import keep_entry_at
 from everpost.cli.bars import progress_bars
 from everpost.cli.options import database_settings
 from everpost.cli.output import say, say_json
@@ -71,6 +72,8 @@ def move(source: str, target: str | None, dry_run: bool, abandon: bool, odd_rows
         raise click.UsageError("SOURCE and TARGET are SQLite files: `everpost backup` copies one.")
     _check_outcomes(source)
     answer = asyncio.run(_move(place, other, odd_rows, dry_run=dry_run))
+    if not dry_run and answer.tables:
+        asyncio.run(keep_entry_at(target, "move", place.name))
     if as_json:
         say_json(answer)
         return

@@ -17,8 +17,8 @@ OF_A_COMMAND: Mapping[tuple[str, str], str] = {
     ("cancel", "task_running"): "The task is running; --force asks its worker to stop it, if it is not too late.",
     ("cancel", "outcome_unknown"): "The task has ended and may have been published; decide with `everpost resolve`.",
 }
-NO_TOKEN = "The API needs a token: set EVERPOST_TOKEN to it."  # noqa: S105 - a sentence
-WRONG_TOKEN = "The API does not accept the token in EVERPOST_TOKEN."  # noqa: S105 - a sentence
+NO_TOKEN = "The API needs a token: set EVERPOST_TOKEN to it, or EVERPOST_KEY to an API key."  # noqa: S105 - a sentence
+WRONG_TOKEN = "The API does not accept the token in EVERPOST_TOKEN or EVERPOST_KEY."  # noqa: S105 - a sentence
 
 
 def refusal_text(problem: Mapping[str, Any], command: str, options: Mapping[str, str], *, has_token: bool) -> str:

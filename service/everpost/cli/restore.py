@@ -1,10 +1,12 @@
 """`everpost restore` and `resume`: put a backup in the database's place, and end the pause that follows."""
 
+import asyncio
 from pathlib import Path
 
 import click
 
 from everpost.actions.resume import Unfinished
+from everpost.cli.audited import keep_entry_at
 from everpost.cli.client import Api
 from everpost.cli.options import api_options, database_options, database_settings
 from everpost.cli.output import say, say_json
@@ -27,6 +29,7 @@ def restore(backup: Path, as_json: bool, data: str | None, database: str | None)
     settings = database_settings(data, database)
     place = maintenance_of(settings.database_address)
     pause = place.restore(backup, system_clock())
+    asyncio.run(keep_entry_at(settings.database_address, "restore", str(backup)))
     if as_json:
         say_json(pause)
         return

@@ -15,6 +15,7 @@ ServiceError
 │   └── RangeNotSatisfiable
 ├── Unauthorized
 ├── Forbidden               the caller's role may not do it
+├── ApiKeyNotFound, ApiKeyExists, LastAdminKey
 ├── LinkRefused
 ├── ForeignHost, ForeignOrigin   a web page of another site may have made a browser send it
 ├── TaskNotFound, OperationNotFound, FileNotFound, AccountNotFound, FanoutNotFound, RecurrenceNotFound
@@ -45,9 +46,12 @@ ServiceError
 """
 
 from everpost.errors.access import (
+    ApiKeyExists,
+    ApiKeyNotFound,
     Forbidden,
     ForeignHost,
     ForeignOrigin,
+    LastAdminKey,
     LinkRefused,
     Unauthorized,
 )
@@ -125,6 +129,8 @@ __all__ = [
     "AccountNotFound",
     "AccountNotTested",
     "AlreadyDecided",
+    "ApiKeyExists",
+    "ApiKeyNotFound",
     "AttemptOpen",
     "BacklogFull",
     "BadInput",
@@ -145,6 +151,7 @@ __all__ = [
     "InvalidValue",
     "KeyInUse",
     "KeyReused",
+    "LastAdminKey",
     "LinkRefused",
     "MalformedJson",
     "NothingToDecide",

@@ -2,7 +2,7 @@
 
 from types import MappingProxyType
 
-from everpost.errors.base import ServiceError
+from everpost.errors.base import SHOWN_CHARACTERS, ServiceError
 
 RIGHT_WORDS = MappingProxyType(
     {"read": "read", "submit": "submit tasks", "operate": "change tasks of others", "admin": "administer"}
@@ -34,12 +34,12 @@ class ForeignOrigin(ServiceError):
 
 
 class Unauthorized(ServiceError):
-    """The bearer token is missing or wrong."""
+    """The token or API key is missing, wrong, revoked or expired."""
 
     code = "unauthorized"
 
     def __init__(self) -> None:
-        super().__init__("Send the token as 'Authorization: Bearer …'.")
+        super().__init__("Send EVERPOST_TOKEN or an API key as 'Authorization: Bearer …'.")
 
 
 class Forbidden(ServiceError):
@@ -49,6 +49,34 @@ class Forbidden(ServiceError):
 
     def __init__(self, name: str, role: str, right: str) -> None:
         super().__init__(f"{name!r} has the role {role}, which does not have the right to {RIGHT_WORDS[right]}.")
+
+
+class ApiKeyNotFound(ServiceError):
+    """There is no such API key."""
+
+    code = "key_not_found"
+
+    def __init__(self, named: str, found: int = 0) -> None:
+        several = f"{found} valid keys have the name {named[:SHOWN_CHARACTERS]!r}; say which by its id or prefix."
+        super().__init__(several if found > 1 else f"There is no API key {named[:SHOWN_CHARACTERS]!r}.")
+
+
+class ApiKeyExists(ServiceError):
+    """A valid API key has that name."""
+
+    code = "key_exists"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"A valid key has the name {name!r}. Rotate it, revoke it, or choose another name.")
+
+
+class LastAdminKey(ServiceError):
+    """Without that API key no admin could get in."""
+
+    code = "last_admin_key"
+
+    def __init__(self) -> None:
+        super().__init__("It is the only admin's key, and EVERPOST_TOKEN is not set. Make another one first.")
 
 
 class LinkRefused(ServiceError):

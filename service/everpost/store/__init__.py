@@ -16,6 +16,7 @@ from everpost.errors import SettingsError
 from everpost.redaction import USUALLY, Redactor
 from everpost.store.accounts import Accounts
 from everpost.store.archive import Archive
+from everpost.store.audit import Audit
 from everpost.store.batches import Batches
 from everpost.store.care import Care
 from everpost.store.changes import Changes
@@ -23,6 +24,7 @@ from everpost.store.failures import FailuresStore
 from everpost.store.files import Files
 from everpost.store.held import Held
 from everpost.store.history import History
+from everpost.store.keys import Keys
 from everpost.store.ledger import Ledger
 from everpost.store.limits import Limits
 from everpost.store.meta import MOVE, Meta
@@ -88,6 +90,14 @@ class Store(Protocol):
     @property
     def accounts(self) -> Accounts:
         """Registered accounts."""
+
+    @property
+    def keys(self) -> Keys:
+        """API keys, and sessions of the console."""
+
+    @property
+    def audit(self) -> Audit:
+        """Who did what."""
 
     @property
     def batches(self) -> Batches:

@@ -12,6 +12,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
+from everpost.access import AuditRow
 from everpost.errors import ServiceError, TaskRunning
 from everpost.pace import Pace
 from everpost.store.archive import Reason
@@ -64,18 +65,25 @@ class Retry(msgspec.Struct, frozen=True):
 
     Attributes:
         grounds: Who wants the retries, and why.
+        entry: Kept in the audit if the change changes anything.
     """
 
     task_ids: Sequence[str]
     rule: RetryRule
     grounds: Grounds = UNSAID
+    entry: AuditRow | None = None
 
 
 class Cancel(msgspec.Struct, frozen=True):
-    """Cancel tasks. On CANCEL, the task moves from the ledger to the history, as cancelled; else nothing is written."""
+    """Cancel tasks. On CANCEL, the task moves from the ledger to the history, as cancelled; else nothing is written.
+
+    Attributes:
+        entry: Kept in the audit if the change changes anything.
+    """
 
     task_ids: Sequence[str]
     rule: CancelRule
+    entry: AuditRow | None = None
 
 
 class Edit(msgspec.Struct, frozen=True):
@@ -83,10 +91,12 @@ class Edit(msgspec.Struct, frozen=True):
 
     Attributes:
         versions: The new version of each task, by its id.
+        entry: Kept in the audit if the change changes anything.
     """
 
     versions: Mapping[str, Edited]
     rule: EditRule
+    entry: AuditRow | None = None
 
 
 class Remove(msgspec.Struct, frozen=True):
@@ -94,11 +104,15 @@ class Remove(msgspec.Struct, frozen=True):
 
     Ended rows of the history and inherited rows of the ledger move there. The rule is called for each row with the id,
     and a row moves if it answers ARCHIVED; see `decide_on_rows`.
+
+    Attributes:
+        entry: Kept in the audit if the change changes anything.
     """
 
     task_ids: Sequence[str]
     reason: Reason
     rule: RemovalRule
+    entry: AuditRow | None = None
 
 
 class Resolve(msgspec.Struct, frozen=True):
@@ -106,10 +120,12 @@ class Resolve(msgspec.Struct, frozen=True):
 
     Attributes:
         decided: The decision as it will be kept. Its post's id and URL go into the task, if they are given.
+        entry: Kept in the audit if the change changes anything.
     """
 
     decided: Decided
     rule: ResolutionRule
+    entry: AuditRow | None = None
 
 
 Change: TypeAlias = Retry | Cancel | Edit | Remove | Resolve

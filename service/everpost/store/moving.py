@@ -41,6 +41,9 @@ class Table(StrEnum):
     UPLOADS = "file_uploads"
     FILE_USES = "file_uses"
     ACCOUNTS = "publish_accounts"
+    API_KEYS = "api_keys"
+    SESSIONS = "sessions"
+    AUDIT = "audit_log"
     META = "everpost_meta"
 
 
@@ -98,6 +101,15 @@ COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
         Table.ACCOUNTS: (
             "platform", "account_id", "title", "options", "credentials", "timezone", "status", "reason", "since",
             "tokens", "tokens_at", "revision", "locked_by", "locked_until_ms", "test", "created_at", "updated_at",
+        ),
+        Table.API_KEYS: (
+            "key_id", "name", "role", "prefix", "digest", "scope", "rate", "created_at", "created_by", "expires_at",
+            "revoked_at", "revoked_by", "last_used_at",
+        ),
+        Table.SESSIONS: ("digest", "key_id", "name", "role", "created_at", "expires_at", "seen_at"),
+        Table.AUDIT: (
+            "audit_id", "at", "who", "role", "key_id", "action", "how", "address", "target", "why", "details",
+            "outcome",
         ),
         Table.META: ("key", "value"),
     }

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from everpost.access import AuditRow
 from everpost.clock import to_text
 from everpost.errors import AlreadyDecided, NothingToDecide, ServiceError, TaskNotFound
 from everpost.task.model import TaskStatus
@@ -20,10 +21,15 @@ class DecisionKind(StrEnum):
 
 
 class Grounds(msgspec.Struct, frozen=True):
-    """The person who decides, and the reason, in their own words."""
+    """Who decides, and the reason.
+
+    Attributes:
+        entry: Kept in the audit, together with what is done on these grounds.
+    """
 
     by: str | None = None
     why: str | None = None
+    entry: AuditRow | None = None
 
 
 UNSAID = Grounds()

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from everpost.clock import DAY_MS, BootClock, Clock
+from everpost.clock import DAY_MS, BootClock, Clock, to_text
 from everpost.errors import QueueUnreachable, ServiceError
 from everpost.files.upkeep import FilesUpkeep
 from everpost.metrics import Field
@@ -165,6 +165,7 @@ def worker_duties(
         "files": (60.0, led(forget_files)),
         "remains": (REMAINS_EVERY_S, led(files.remove_remains)),
         "archive": (ARCHIVE_S, led(archive_old)),
+        "audit": (ARCHIVE_S, led(partial(_purge_audit, store, settings, clock, count_time))),
         "tend": (TEND_S, led(lambda: store.care.tend(clock()))),
         "counts": (COUNT_EVERY_S, led(store.care.repair_counts)),
         **_overview_duties(store, clock, leadership, read_numbers),
@@ -184,6 +185,15 @@ def _overview_duties(
         await _until_none(lambda: store.failures.fill(clock(), CHUNK))
 
     return {"ends": (ENDS_S, leadership.led(note_ends)), "causes": (CAUSES_S, leadership.led(find_causes))}
+
+
+async def _purge_audit(
+    store: Store, settings: Settings, clock: Clock, count_time: Callable[[], Awaitable[ClockMark]]
+) -> None:
+    """Destroy entries that are older than the settings want, unless the clock may be wrong."""
+    if settings.audit_days and (await count_time()).is_trusted:
+        before = to_text(clock() - settings.audit_days * DAY_MS)
+        await _until_none(lambda: store.audit.purge(before, CHUNK))
 
 
 async def _look_for_losses(relay: Relay, leadership: Leadership) -> None:

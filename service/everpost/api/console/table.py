@@ -1,6 +1,6 @@
 """The table of the console's pages. A page's module is loaded when the page is first asked for."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -10,15 +10,17 @@ from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import Method
 
+from everpost.access import Right
 from everpost.api.console.problems import wants_page
+from everpost.api.http.audited import audited, note_of
 from everpost.api.http.json_answer import BareAnswer, JsonAnswer
 from everpost.api.http.parameters import PARAMETERS
-from everpost.api.http.tokens import PUBLIC
+from everpost.api.http.rights import PUBLIC, needs
 from everpost.api.services import ApiRequest
 
 MODULES = "everpost.api.console."
 
-Handler = Callable[[ApiRequest], Awaitable[JsonAnswer]]
+Handler = Callable[[ApiRequest], Coroutine[Any, Any, JsonAnswer]]
 
 
 class Page(NamedTuple):
@@ -33,22 +35,22 @@ class Page(NamedTuple):
 
     path: str
     made_by: str
-    opt: Mapping[str, Any] = {}
+    opt: Mapping[str, Any]
     parameters: Sequence[str] = ()
 
 
 OPEN = {PUBLIC: True}
-READ: Mapping[str, Any] = {}
+READ, SUBMIT, OPERATE, ADMIN = (needs(right) for right in (Right.READ, Right.SUBMIT, Right.OPERATE, Right.ADMIN))
 
 SHOWN = (
     Page("/", "pages.now:show_now", READ, ("span",)),
     Page("/accounts", "pages.accounts:show_accounts", READ, ("platform", "status", "cursor")),
-    Page("/accounts/new", "pages.accounts:show_new_account"),
-    Page("/accounts/{platform:str}/{account_id:str}", "pages.accounts:show_account"),
-    Page("/platforms", "pages.platforms:show_platforms"),
-    Page("/limits", "pages.limits:show_limits"),
+    Page("/accounts/new", "pages.accounts:show_new_account", ADMIN),
+    Page("/accounts/{platform:str}/{account_id:str}", "pages.accounts:show_account", READ),
+    Page("/platforms", "pages.platforms:show_platforms", READ),
+    Page("/limits", "pages.limits:show_limits", READ),
     Page("/limits/scope", "pages.limits:show_scope", READ, ("scope",)),
-    Page("/help", "pages.help:show_help"),
+    Page("/help", "pages.help:show_help", READ),
 )
 """The pages that are read. A client that does not ask for HTML learns that there is no such route."""
 
@@ -56,19 +58,19 @@ FILES = (Page("/static/{digest:str}/{name:str}", "static_files:show_file", OPEN)
 
 CHANGES = (
     Page("/preferences", "pages.preferences:set_preferences", OPEN),
-    Page("/first-task", "pages.first_task:make_first_task"),
-    Page("/accounts/new", "pages.accounts:add_account"),
-    Page("/accounts/{platform:str}/{account_id:str}/change", "pages.accounts:change_account"),
-    Page("/accounts/{platform:str}/{account_id:str}/pause", "pages.accounts:pause_account"),
-    Page("/accounts/{platform:str}/{account_id:str}/resume", "pages.accounts:resume_account"),
-    Page("/accounts/{platform:str}/{account_id:str}/test", "pages.accounts:test_account"),
-    Page("/accounts/{platform:str}/{account_id:str}/remove", "pages.accounts:remove_account"),
-    Page("/limits/choose", "pages.limits:choose_scope"),
-    Page("/limits/set", "pages.limits:set_limits"),
-    Page("/limits/pause", "pages.limits:pause_scope"),
-    Page("/limits/resume", "pages.limits:resume_scope"),
+    Page("/first-task", "pages.first_task:make_first_task", SUBMIT),
+    Page("/accounts/new", "pages.accounts:add_account", ADMIN),
+    Page("/accounts/{platform:str}/{account_id:str}/change", "pages.accounts:change_account", ADMIN),
+    Page("/accounts/{platform:str}/{account_id:str}/pause", "pages.accounts:pause_account", OPERATE),
+    Page("/accounts/{platform:str}/{account_id:str}/resume", "pages.accounts:resume_account", OPERATE),
+    Page("/accounts/{platform:str}/{account_id:str}/test", "pages.accounts:test_account", OPERATE),
+    Page("/accounts/{platform:str}/{account_id:str}/remove", "pages.accounts:remove_account", ADMIN),
+    Page("/limits/choose", "pages.limits:choose_scope", READ),
+    Page("/limits/set", "pages.limits:set_limits", OPERATE),
+    Page("/limits/pause", "pages.limits:pause_scope", OPERATE),
+    Page("/limits/resume", "pages.limits:resume_scope", OPERATE),
 )
-"""The forms that change something."""
+"""The forms that change something. What needs a right to operate or administer is audited: `note_of(request).about`."""
 
 
 def console_routes() -> list[HTTPRouteHandler]:
@@ -96,6 +98,7 @@ def _route(method: Method, pages: Sequence[Page], handler: Handler, *, has_optio
         return await handler(request)
 
     handle.__name__ = handle.__qualname__ = handler.__name__
+    handle.is_audited = getattr(handler, "is_audited", False)  # type: ignore[attr-defined]  # a test looks for it
     methods: list[Method] = [method, "OPTIONS"] if has_options else [method]
     opt = {**pages[0].opt, PARAMETERS: names}
     paths = [page.path for page in pages]
@@ -116,10 +119,11 @@ def _pages_of(pages: Sequence[Page]) -> Handler:
 
 def _change_of(page: Page) -> Handler:
     async def change(request: ApiRequest) -> JsonAnswer:
+        note_of(request).is_needed = False  # until it says what it changes: a form with a mistake is shown again
         return await _make(page, request)
 
     change.__name__ = page.made_by.partition(":")[2]
-    return change
+    return audited(change) if page.opt in (OPERATE, ADMIN) else change
 
 
 async def handle_file(request: ApiRequest) -> JsonAnswer:

@@ -40,7 +40,7 @@ def check_parameters(request: ApiRequest) -> None:
 def known_parameters(handler: BaseRouteHandler) -> tuple[str, ...]:
     """The query parameters of a route."""
     return tuple(
-        name
+        field.kwarg_definition.name or name
         for name, field in handler.parsed_fn_signature.parameters.items()
         if isinstance(field.kwarg_definition, QueryParameter)
     )

@@ -31,9 +31,14 @@ def admit(request: ApiRequest, caller: Caller) -> None:
     Raises:
         Forbidden: Its role does not have the right that the route needs.
     """
+    remember(request, caller)
     right = right_of(request.route_handler)
     if right not in caller.rights:
         raise Forbidden(caller.name, caller.role, right)
+
+
+def remember(request: ApiRequest, caller: Caller) -> None:
+    """Let `caller_of` know who sends a request."""
     request.scope["state"][CALLER] = caller
 
 

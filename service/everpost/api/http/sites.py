@@ -61,6 +61,22 @@ class SiteCheck:
         if origin is not None and not is_same_origin(origin, host or b"", self._allowed):
             raise ForeignOrigin(_shown(origin))
 
+    def check_proof(self, method: str, headers: Headers) -> None:
+        """Return if a request with a cookie may be served: a change needs proof that a page of Everpost's own sent it.
+
+        A browser sends the cookie by itself, so whatever does not say where it comes from is refused.
+
+        Raises:
+            ForeignOrigin: It would change something, and the browser does not say that the page is of the same origin.
+        """
+        if method in CHANGES_NOTHING:
+            return
+        site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
+        if site is not None and site != b"same-origin":
+            raise ForeignOrigin(_shown(origin or site))
+        if site is None and (origin is None or not is_same_origin(origin, headers.get(b"host", b""), self._allowed)):
+            raise ForeignOrigin(_shown(origin or b"unknown"))
+
     def _is_own_name(self, host: bytes) -> bool:
         name = name_of_host(host)
         address = _address(name)

@@ -29,6 +29,8 @@ TAGS = (
     Tag("Accounts", "The accounts that tasks are published with: credentials by reference, pauses, tests."),
     Tag("Limits", "How many tasks run at once and in a time; pausing platforms and accounts."),
     Tag("Recurring", "Posts that are made again and again."),
+    Tag("Keys", "API keys: roles, scopes, rates; and who you are."),
+    Tag("Audit", "Who did what, when, from where, and why."),
     Tag("Callbacks", "What was told to the addresses that tasks gave, and telling it again."),
     Tag("Dispatch", "Whether workers take tasks, and letting them begin after a backup was restored."),
     Tag("Health", "Is it alive, does it do its work, and how much of it."),
@@ -49,7 +51,7 @@ class RefinedJson(JsonRenderPlugin):
 
 def openapi_config(*, with_token: bool) -> OpenAPIConfig:
     """The document's frame; the routes add the rest. It contains no secrets, so it needs no token."""
-    bearer = SecurityScheme(type="http", scheme="bearer", description="The value of EVERPOST_TOKEN.")
+    bearer = SecurityScheme(type="http", scheme="bearer", description="EVERPOST_TOKEN, or an API key.")
     return OpenAPIConfig(
         title="Everpost",
         version=running_version(),
@@ -60,8 +62,8 @@ def openapi_config(*, with_token: bool) -> OpenAPIConfig:
         operation_id_creator=operation_id,
         openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, opt={PUBLIC: True}),
         render_plugins=[PageRenderPlugin(path="/"), RefinedJson(path="/openapi.json")],
-        components=Components(security_schemes={"bearer": bearer}) if with_token else Components(),
-        security=[{"bearer": []}] if with_token else None,
+        components=Components(security_schemes={"bearer": bearer}),
+        security=[{"bearer": []}] if with_token else [{}, {"bearer": []}],  # none is needed until a key is made
     )
 
 

@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from everpost.access import Right
 from everpost.actions.accounts import AccountFields
+from everpost.api.http.audited import audited, note_of
 from everpost.api.http.bodies import headers_of, read_body, read_object
 from everpost.api.http.json_answer import JSON, JsonAnswer
 from everpost.api.http.rights import needs
@@ -139,6 +140,7 @@ async def list_accounts(
         gives=(LOCATION,),
     ),
 )
+@audited
 async def add_account(request: ApiRequest) -> JsonAnswer:
     """Register an account."""
     services = services_of(request)
@@ -146,6 +148,7 @@ async def add_account(request: ApiRequest) -> JsonAnswer:
     encode_json(body.options)  # refuses NUL
     fields = AccountFields(title=body.title, options=body.options, credentials=body.credentials, timezone=body.timezone)
     added = await services.accounts.add(body.platform, body.account_id, fields)
+    _note(request, added, members=sorted(fields.given))
     location = f"/api/v1/accounts/{added.platform}/{quote(added.account_id, safe='')}"
     return JsonAnswer(_answer(added, "Account registered"), 201, headers={"location": location})
 
@@ -176,6 +179,7 @@ async def show_account(request: ApiRequest, platform: Platform, account_id: Acco
         body=Body("The fields.", {JSON: ChangedAccount}, {"Other credentials": {"credentials": SAMPLE["credentials"]}}),
     ),
 )
+@audited
 async def change_account(request: ApiRequest, platform: Platform, account_id: Account) -> JsonAnswer:
     """Change an account."""
     services = services_of(request)
@@ -183,7 +187,9 @@ async def change_account(request: ApiRequest, platform: Platform, account_id: Ac
     if body.options is not UNSET:
         encode_json(body.options)  # refuses NUL
     fields = AccountFields(title=body.title, options=body.options, credentials=body.credentials, timezone=body.timezone)
-    return JsonAnswer(_answer(await services.accounts.change(platform, account_id, fields), "Account changed"))
+    changed = await services.accounts.change(platform, account_id, fields)
+    _note(request, changed, members=sorted(fields.given))
+    return JsonAnswer(_answer(changed, "Account changed"))
 
 
 @delete(
@@ -195,9 +201,12 @@ async def change_account(request: ApiRequest, platform: Platform, account_id: Ac
     opt=needs(Right.ADMIN),
     **documented(AccountAnswer, description="The account as it was.", refusals=WITH_ACCOUNT),
 )
+@audited
 async def remove_account(request: ApiRequest, platform: Platform, account_id: Account) -> JsonAnswer:
     """Remove an account."""
-    return JsonAnswer(_answer(await services_of(request).accounts.remove(platform, account_id), "Account removed"))
+    removed = await services_of(request).accounts.remove(platform, account_id)
+    _note(request, removed)
+    return JsonAnswer(_answer(removed, "Account removed"))
 
 
 @post(
@@ -209,10 +218,12 @@ async def remove_account(request: ApiRequest, platform: Platform, account_id: Ac
     opt=needs(Right.OPERATE),
     **documented(AccountAnswer, description="The test was made.", refusals=(*WITH_ACCOUNT, "account_not_tested")),
 )
+@audited
 async def test_account(request: ApiRequest, platform: Platform, account_id: Account) -> JsonAnswer:
     """Test an account."""
     tested = await services_of(request).accounts.test(platform, account_id)
     passed = tested.test is not None and tested.test.ok
+    _note(request, tested, passed=passed)
     return JsonAnswer(_answer(tested, "The account can publish" if passed else "The account cannot publish"))
 
 
@@ -229,11 +240,14 @@ async def test_account(request: ApiRequest, platform: Platform, account_id: Acco
         body=Body("The reason.", {JSON: AccountPause}, {"A reason": {"reason": "the campaign is postponed"}}),
     ),
 )
+@audited
 async def pause_account(request: ApiRequest, platform: Platform, account_id: Account) -> JsonAnswer:
     """Pause an account."""
     services = services_of(request)
     body = await _pause_of(request, services.settings.max_body)
-    return JsonAnswer(_answer(await services.accounts.pause(platform, account_id, body.reason), "Account paused"))
+    paused = await services.accounts.pause(platform, account_id, body.reason)
+    _note(request, paused, why=body.reason)
+    return JsonAnswer(_answer(paused, "Account paused"))
 
 
 @post(
@@ -244,9 +258,17 @@ async def pause_account(request: ApiRequest, platform: Platform, account_id: Acc
     opt=needs(Right.OPERATE),
     **documented(AccountAnswer, description="The account is active.", refusals=WITH_ACCOUNT),
 )
+@audited
 async def resume_account(request: ApiRequest, platform: Platform, account_id: Account) -> JsonAnswer:
     """Resume an account."""
-    return JsonAnswer(_answer(await services_of(request).accounts.resume(platform, account_id), "Account resumed"))
+    resumed = await services_of(request).accounts.resume(platform, account_id)
+    _note(request, resumed)
+    return JsonAnswer(_answer(resumed, "Account resumed"))
+
+
+def _note(request: ApiRequest, account: AccountRecord, why: str | None = None, **details: Any) -> None:
+    """Say in the audit which account is changed. The values are not kept: options may be long."""
+    note_of(request).about("/".join(account.key), why=why, **details)
 
 
 async def _pause_of(request: ApiRequest, limit_bytes: int) -> AccountPause:

@@ -7,7 +7,9 @@ import msgspec
 from litestar import get
 from litestar.params import QueryParameter
 
+from everpost.access import Right
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.store.batches import BatchSummary
@@ -42,6 +44,7 @@ Before = Annotated[str | None, QueryParameter(max_length=256, description="`next
     description="The batches of tasks that are not archived, the newest first: fan-outs, posted batches, the "
     "occurrences of recurring posts, and the retries of bulk requests. Their tasks have the `batch_id`.",
     tags=["Tasks"],
+    opt=needs(Right.READ),
     **documented(BatchesAnswer, description="The batches.", refusals=("search_timeout",)),
 )
 async def list_batches(
@@ -60,6 +63,7 @@ async def list_batches(
     summary="List bulk work",
     description="Bulk requests of the last week, the newest first, with their progress.",
     tags=["Bulk"],
+    opt=needs(Right.READ),
     **documented(OperationsAnswer, description="The bulk work."),
 )
 async def list_operations(

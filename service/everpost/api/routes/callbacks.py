@@ -8,6 +8,7 @@ from litestar import get, post
 from litestar.params import PathParameter, QueryParameter
 
 from everpost.access import Right
+from everpost.api.http.audited import audited, note_of
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import WITH_ID, documented
@@ -16,7 +17,6 @@ from everpost.api.services import ApiRequest, services_of
 from everpost.errors import TaskNotFound
 from everpost.task.callbacks import is_callback
 from everpost.task.model import MAX_ID
-from everpost.task.resolution_rules import Grounds
 from everpost.views.callback_views import CallbackView
 
 REDELIVERY = "redelivery"  # the reason that is kept
@@ -68,13 +68,14 @@ async def list_callbacks(request: ApiRequest, about: About) -> JsonAnswer:
         refusals=(*WITH_ID, "task_running", "task_held", "queue_unreachable", "disk_full"),
     ),
 )
+@audited
 async def redeliver_callback(request: ApiRequest, callback_id: CallbackId, by: By = None) -> JsonAnswer:
     """Send a callback again."""
     if not is_callback(callback_id):
         raise TaskNotFound(callback_id[:MAX_ID])
-    retried = await services_of(request).retries.retry_task(
-        checked_id(callback_id), force=True, grounds=Grounds(by, REDELIVERY)
-    )
+    note = note_of(request)
+    note.about(checked_id(callback_id), by=by, why=REDELIVERY)
+    retried = await services_of(request).retries.retry_task(callback_id, force=True, grounds=note.grounds(by))
     return JsonAnswer(
         RedeliveryAnswer(success=True, message="The callback is sent again", callback_id=retried.new_task_id)
     )

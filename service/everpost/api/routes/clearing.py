@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from everpost.access import Right
 from everpost.actions.bulk import CLEARED, BulkAnswer
+from everpost.api.http.audited import audited, note_of
 from everpost.api.http.bodies import read_object
 from everpost.api.http.hanging_up import while_client_waits
 from everpost.api.http.json_answer import JSON, JsonAnswer
@@ -62,13 +63,18 @@ class ArchiveAnswer(msgspec.Struct, frozen=True, kw_only=True):
         gives=(LOCATION,),
     ),
 )
+@audited
 async def clear_tasks(
     request: ApiRequest,
     what: Annotated[str, PathParameter(description="What to clear.", schema_extra={"enum": list(CLEARED)})],
     dry_run: DryRun = False,
 ) -> JsonAnswer:
     """Clear tasks of one kind."""
-    return answer_bulk(await services_of(request).bulk.clear(what, dry_run=dry_run))
+    answer = await services_of(request).bulk.clear(what, dry_run=dry_run)
+    note = note_of(request)
+    note.about(answer.operation_id, what=what, tasks=answer.total)
+    note.is_needed = not dry_run
+    return answer_bulk(answer)
 
 
 @post(
@@ -87,15 +93,19 @@ async def clear_tasks(
         gives=(LOCATION,),
     ),
 )
+@audited
 async def archive_tasks(request: ApiRequest) -> JsonAnswer:
     """Archive old successes."""
     services = services_of(request)
     body = await read_object(request, ArchiveBody, services.settings.max_body)
     before_ms = services.clock() - body.older_than_days * DAY_MS
+    note = note_of(request)
     if body.dry_run:
+        note.is_needed = False
         count = await while_client_waits(request, services.store.archive.count_older(before_ms))
         return JsonAnswer(_foreseen(count))
     answer = await services.bulk.archive(before_ms)
+    note.about(answer.operation_id, older_than_days=body.older_than_days, tasks=answer.total)
     return answer_of_operation(_archived(answer), answer)
 
 

@@ -11,6 +11,7 @@ from msgspec import Meta
 from everpost.access import Right
 from everpost.actions.bulk import BulkKind
 from everpost.actions.edit import PUBLISH_NOW, read_patch
+from everpost.api.http.audited import audited, note_of
 from everpost.api.http.bodies import MERGE_PATCH, headers_of, read_json_body
 from everpost.api.http.json_answer import JSON, JsonAnswer
 from everpost.api.http.rights import needs
@@ -106,6 +107,7 @@ class EditBody(BulkBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
         body=Body("The patch.", {JSON: TaskPatch, MERGE_PATCH: TaskPatch}, SAMPLES, SAMPLES),
     ),
 )
+@audited
 async def edit_task(
     request: ApiRequest,
     task_id: TaskId,
@@ -118,9 +120,12 @@ async def edit_task(
     body = await read_json_body(request, headers_of(request), services.settings.max_body)
     data = services.hiding.unshown(read_patch(decode_json(body)))
     encode_json(data)
+    note = note_of(request)
+    note.about(checked_id(task_id), by=by, why=why, members=sorted(data))
+    grounds = note.grounds(by)
     if dry_run:
-        return await _foresee(services, checked_id(task_id), data)
-    return await _edit(services, checked_id(task_id), data, Grounds(by, why))
+        return await _foresee(services, task_id, data)
+    return await _edit(services, task_id, data, grounds)
 
 
 @post(
@@ -132,9 +137,12 @@ async def edit_task(
     opt=needs(Right.OPERATE),
     **documented(EditAnswer, description="The task is due.", refusals=REFUSALS),
 )
+@audited
 async def publish_now(request: ApiRequest, task_id: TaskId, by: EditedBy = None, why: EditedWhy = None) -> JsonAnswer:
     """Make one task due."""
-    return await _edit(services_of(request), checked_id(task_id), dict(PUBLISH_NOW), Grounds(by, why))
+    note = note_of(request)
+    note.about(checked_id(task_id), by=by, why=why)
+    return await _edit(services_of(request), task_id, dict(PUBLISH_NOW), note.grounds(by))
 
 
 async def _edit(services: Services, task_id: str, data: dict[str, Any], grounds: Grounds) -> JsonAnswer:
@@ -182,6 +190,7 @@ def _answer_to(edited: Edited, message: str, services: Services) -> EditAnswer:
         gives=(LOCATION,),
     ),
 )
+@audited
 async def edit_tasks(request: ApiRequest) -> JsonAnswer:
     """Edit many tasks."""
     return await run_bulk(request, BulkKind.EDIT, EditBody)
@@ -195,6 +204,7 @@ async def edit_tasks(request: ApiRequest) -> JsonAnswer:
     opt=needs(Right.OPERATE),
     **DOCUMENTED,
 )
+@audited
 async def publish_tasks_now(request: ApiRequest) -> JsonAnswer:
     """Make many tasks due."""
     return await run_bulk(request, BulkKind.EDIT, BulkBody)

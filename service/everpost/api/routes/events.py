@@ -6,9 +6,11 @@ from litestar import get
 from litestar.params import QueryParameter
 from litestar.response.base import ASGIResponse
 
+from everpost.access import Right
 from everpost.api.events.stream import MEDIA_TYPE, EventStream, StreamReader
 from everpost.api.http.bodies import headers_of
 from everpost.api.http.json_answer import BareAnswer
+from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import WITH_ID, Header, documented
 from everpost.api.routes.one_task import TaskId, checked_id
 from everpost.api.services import ApiRequest, Services, services_of
@@ -47,6 +49,7 @@ STREAM = "Server-Sent Events: each has an `id`, an `event` (its type) and `data`
     "that connects again with the id of its last event misses nothing of the last hour; if that is not certain, the "
     "first event is a `reset`. A client that does not read is disconnected.",
     tags=["Events"],
+    opt=needs(Right.READ),
     **documented(
         str,
         description=STREAM,
@@ -97,6 +100,7 @@ async def follow_events(
     description="A stream of what happens to one task, as Server-Sent Events. It ends with the task: the last event is "
     "`task.ended`. A client that has it and connects again is answered 204, at which browsers stop.",
     tags=["Events"],
+    opt=needs(Right.READ),
     **documented(
         str,
         description=STREAM,

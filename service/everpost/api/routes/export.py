@@ -5,7 +5,9 @@ from typing import Annotated
 from litestar import get
 from litestar.params import QueryParameter
 
+from everpost.access import Right
 from everpost.api.http.exports import Export
+from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import documented
 from everpost.api.routes.task_lists import word
 from everpost.api.services import ApiRequest, services_of
@@ -27,6 +29,7 @@ DESCRIPTION = (
     summary="Export tasks",
     description=DESCRIPTION,
     tags=["Tasks"],
+    opt=needs(Right.READ),
     **documented(
         ExportedTask,
         description="The tasks, one a line; for `csv`, one a record, of the type `text/csv`.",

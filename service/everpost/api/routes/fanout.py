@@ -10,6 +10,7 @@ from litestar.params import PathParameter, QueryParameter
 from msgspec import Meta
 
 from everpost.access import Right
+from everpost.api.http.audited import audited, note_of
 from everpost.api.http.bodies import headers_of, read_json_body, read_optional_object
 from everpost.api.http.json_answer import JSON, JsonAnswer
 from everpost.api.http.rights import needs
@@ -216,12 +217,17 @@ async def show_fanout(request: ApiRequest, fanout_id: FanoutId) -> JsonAnswer:
         gives=(OPERATION,),
     ),
 )
+@audited
 async def retry_fanout(request: ApiRequest, fanout_id: FanoutId, force: RetryUnknown = False) -> JsonAnswer:
     """Retry the failures of a fan-out."""
     services = services_of(request)
     body = await read_optional_object(request, RetryBody, services.settings.max_body)
     patch = None if body is None or body.data is None else services.hiding.unshown(body.data, "$.data")
-    return answer_bulk(await services.fanouts.retry(checked_id(fanout_id), force=force, patch=patch))
+    answer = await services.fanouts.retry(checked_id(fanout_id), force=force, patch=patch)
+    note_of(request).about(
+        fanout_id, operation_id=answer.operation_id, force=force, members=sorted(patch or ()), tasks=answer.total
+    )
+    return answer_bulk(answer)
 
 
 @post(
@@ -239,6 +245,9 @@ async def retry_fanout(request: ApiRequest, fanout_id: FanoutId, force: RetryUnk
         gives=(OPERATION,),
     ),
 )
+@audited
 async def cancel_fanout(request: ApiRequest, fanout_id: FanoutId, force: ForceRunning = False) -> JsonAnswer:
     """Cancel the rest of a fan-out."""
-    return answer_bulk(await services_of(request).fanouts.cancel(checked_id(fanout_id), force=force))
+    answer = await services_of(request).fanouts.cancel(checked_id(fanout_id), force=force)
+    note_of(request).about(fanout_id, operation_id=answer.operation_id, force=force, tasks=answer.total)
+    return answer_bulk(answer)

@@ -11,6 +11,7 @@ from litestar.params import PathParameter, QueryParameter
 from everpost.access import Right
 from everpost.api.files import tus
 from everpost.api.files.bodies import FORM, FormFile, check_coding, is_form
+from everpost.api.http.audited import audited, note_of
 from everpost.api.http.bodies import Headers, headers_of, read_chunks
 from everpost.api.http.json_answer import BareAnswer, JsonAnswer
 from everpost.api.http.rights import needs
@@ -268,13 +269,15 @@ def checked_file_id(file_id: str) -> str:
         takes=(TUS_VERSION,),
     ),
 )
+@audited
 async def delete_file(request: ApiRequest, file_id: FileId) -> JsonAnswer:
     """Delete a file, or end an upload."""
     headers, services = headers_of(request), services_of(request)
     with tus_errors(headers):
         if tus.is_tus(headers):
             tus.check_version(headers)
-        view = await _delete(services, checked_file_id(file_id))
+        note_of(request).about(checked_file_id(file_id))
+        view = await _delete(services, file_id)
     if tus.is_tus(headers):
         return BareAnswer(204, tus.RESUMABLE)
     return JsonAnswer(FileAnswer(success=True, message="File deleted", file_id=file_id, data=view))

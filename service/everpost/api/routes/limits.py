@@ -8,9 +8,10 @@ from msgspec import Meta
 
 from everpost.access import Right
 from everpost.actions.limits import ShownScope
+from everpost.api.http.audited import audited, by_of, note_of
 from everpost.api.http.bodies import read_object
 from everpost.api.http.json_answer import JSON, JsonAnswer
-from everpost.api.http.rights import needs
+from everpost.api.http.rights import caller_of, needs
 from everpost.api.openapi.describe import Body, documented
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.errors import InvalidValue
@@ -119,6 +120,7 @@ async def show_limits(request: ApiRequest) -> JsonAnswer:
         body=Body("The limits.", {JSON: LimitsBody}, LIMIT_EXAMPLES),
     ),
 )
+@audited
 async def set_limits(request: ApiRequest) -> JsonAnswer:
     """Set the limits of a scope."""
     services = services_of(request)
@@ -127,6 +129,7 @@ async def set_limits(request: ApiRequest) -> JsonAnswer:
         raise InvalidValue("It needs a platform, and no account.", "$.each_account")
     scope = _scope_of(services, body, each_account=body.each_account)
     state = await services.limits.set_limits(scope, body.limits)
+    note_of(request).about(scope, limits=msgspec.to_builtins(body.limits))
     return JsonAnswer(ScopeAnswer(success=True, message="Limits set", scope=scope, data=state))
 
 
@@ -144,6 +147,7 @@ async def set_limits(request: ApiRequest) -> JsonAnswer:
         body=Body("What is to be paused, and why.", {JSON: PauseBody}, PAUSE_EXAMPLES),
     ),
 )
+@audited
 async def pause_scope(request: ApiRequest) -> JsonAnswer:
     """Pause a scope."""
     services = services_of(request)
@@ -152,7 +156,8 @@ async def pause_scope(request: ApiRequest) -> JsonAnswer:
     for name, words in (("reason", body.reason), ("by", body.by)):
         if not is_printable(words or ""):
             raise InvalidValue("It contains characters that control a terminal or are invisible.", f"$.{name}")
-    state = await services.limits.pause(scope, body.reason, body.by)
+    state = await services.limits.pause(scope, body.reason, by_of(caller_of(request), body.by))
+    note_of(request).about(scope, by=body.by, why=body.reason)
     return JsonAnswer(ScopeAnswer(success=True, message="Paused", scope=scope, data=state))
 
 
@@ -169,12 +174,14 @@ async def pause_scope(request: ApiRequest) -> JsonAnswer:
         body=Body("What is to be resumed.", {JSON: ResumeBody}, RESUME_EXAMPLES),
     ),
 )
+@audited
 async def resume_scope(request: ApiRequest) -> JsonAnswer:
     """Resume a scope."""
     services = services_of(request)
     body = await read_object(request, ResumeBody, services.settings.max_body)
     scope = _scope_of(services, body)
     state = await services.limits.resume(scope)
+    note_of(request).about(scope)
     return JsonAnswer(ScopeAnswer(success=True, message="Resumed", scope=scope, data=state))
 
 

@@ -9,13 +9,15 @@ from msgspec import Meta
 from everpost.access import Right
 from everpost.actions.bulk import BulkAnswer, BulkKind, BulkRequest
 from everpost.actions.edit import PUBLISH_NOW
+from everpost.api.http.audited import audited, by_of, note_of
 from everpost.api.http.bodies import read_object
 from everpost.api.http.hanging_up import while_client_waits
 from everpost.api.http.json_answer import JSON, JsonAnswer
-from everpost.api.http.rights import needs
+from everpost.api.http.rights import caller_of, needs
 from everpost.api.openapi.describe import Body, Header, documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import InvalidValue
+from everpost.store.audit import MOST_NAMED
 from everpost.task.submission import encode_json
 from everpost.views.bulk_answers import BulkReply, reply_of
 from everpost.views.filter_request import FilterRequest, task_filter
@@ -80,12 +82,30 @@ async def run_bulk(request: ApiRequest, kind: BulkKind, form: type[BulkBody] = B
         else task_filter(body.filter, services.catalogue, services.settings.zone, "$.filter."),
         force=body.force,
         data=None if patch is None else services.hiding.unshown(patch, "$.data"),
-        by=getattr(body, "by", None),
+        by=by_of(caller_of(request), getattr(body, "by", None)),
         why=getattr(body, "why", None),
     )
     if body.dry_run:
+        note_of(request).is_needed = False
         return answer_bulk(await while_client_waits(request, services.bulk.run(wanted, dry_run=True)))
-    return answer_bulk(await services.bulk.run(wanted))
+    answer = await services.bulk.run(wanted)
+    note_bulk(request, answer, body)
+    return answer_bulk(answer)
+
+
+def note_bulk(request: ApiRequest, answer: BulkAnswer, body: BulkBody) -> None:
+    """Say in the audit which tasks were meant."""
+    ids = body.task_ids or ()
+    note_of(request).about(
+        answer.operation_id,
+        by=getattr(body, "by", None),
+        why=getattr(body, "why", None),
+        force=body.force,
+        members=sorted(body.data or ()),
+        filter=None if body.filter is None else msgspec.to_builtins(body.filter),
+        task_ids=list(ids[:MOST_NAMED]),
+        tasks=answer.total,
+    )
 
 
 def _patch_of(body: BulkBody) -> dict[str, Any]:
@@ -113,6 +133,7 @@ DOCUMENTED = documented(
     opt=needs(Right.OPERATE),
     **DOCUMENTED,
 )
+@audited
 async def retry_tasks(request: ApiRequest) -> JsonAnswer:
     """Retry many tasks."""
     return await run_bulk(request, BulkKind.RETRY)
@@ -126,6 +147,7 @@ async def retry_tasks(request: ApiRequest) -> JsonAnswer:
     opt=needs(Right.OPERATE),
     **DOCUMENTED,
 )
+@audited
 async def cancel_tasks(request: ApiRequest) -> JsonAnswer:
     """Cancel many tasks."""
     return await run_bulk(request, BulkKind.CANCEL)
@@ -139,6 +161,7 @@ async def cancel_tasks(request: ApiRequest) -> JsonAnswer:
     opt=needs(Right.OPERATE),
     **DOCUMENTED,
 )
+@audited
 async def delete_tasks(request: ApiRequest) -> JsonAnswer:
     """Delete many tasks."""
     return await run_bulk(request, BulkKind.DELETE)

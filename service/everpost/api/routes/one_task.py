@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from everpost.access import Right
 from everpost.actions.edit import read_patch
+from everpost.api.http.audited import audited, note_of
 from everpost.api.http.bodies import (
     MERGE_PATCH,
     Headers,
@@ -26,7 +27,6 @@ from everpost.api.services import ApiRequest, services_of
 from everpost.errors import TaskNotFound
 from everpost.task.edits import PATH
 from everpost.task.model import MAX_ID, TaskStatus, is_task_id
-from everpost.task.resolution_rules import Grounds
 from everpost.task.submission import decode_json
 from everpost.views.shown_tasks import TaskDetail
 
@@ -163,6 +163,7 @@ async def show_task(
         ),
     ),
 )
+@audited
 async def retry_task(
     request: ApiRequest, task_id: TaskId, force: Force = False, by: By = None, why: Why = None
 ) -> JsonAnswer:
@@ -172,9 +173,9 @@ async def retry_task(
     patch, path = await _read_patch(request, headers, services.settings.max_body) if has_body(headers) else (None, PATH)
     if patch:
         patch = services.hiding.unshown(patch, path)
-    retried = await services.retries.retry_task(
-        checked_id(task_id), force=force, grounds=Grounds(by, why), patch=patch, path=path
-    )
+    note = note_of(request)
+    note.about(checked_id(task_id), by=by, why=why, force=force, edited=sorted(patch or ()))
+    retried = await services.retries.retry_task(task_id, force=force, grounds=note.grounds(by), patch=patch, path=path)
     return JsonAnswer(RetryAnswer(success=True, **msgspec.structs.asdict(retried)))
 
 
@@ -199,12 +200,16 @@ async def _read_patch(request: ApiRequest, headers: Headers, limit_bytes: int) -
         also={202: "The worker was asked to stop the task."},
     ),
 )
+@audited
 async def cancel_task(request: ApiRequest, task_id: TaskId, force: ForceRunning = False) -> JsonAnswer:
     """Cancel one task."""
-    if await services_of(request).cancellations.cancel_task(checked_id(task_id), force=force):
+    note = note_of(request)
+    note.about(checked_id(task_id), force=force)
+    if await services_of(request).cancellations.cancel_task(task_id, force=force, grounds=note.grounds(None)):
         message, status, code = "Task cancelled", TaskStatus.CANCELLED, 200
     else:
         message, status, code = "The worker was asked to stop the task", TaskStatus.RUNNING, 202
+        note.is_needed = True  # there is no transaction that could have kept it
     return JsonAnswer(CancelAnswer(success=True, message=message, task_id=task_id, status=status), code)
 
 
@@ -216,8 +221,11 @@ async def cancel_task(request: ApiRequest, task_id: TaskId, force: ForceRunning 
     opt=needs(Right.OPERATE),
     **documented(DeleteAnswer, description="The task is in the archive.", refusals=(*WITH_ID, "conflict")),
 )
+@audited
 async def delete_task(request: ApiRequest, task_id: TaskId) -> JsonAnswer:
     """Archive one task."""
-    was_removed = await services_of(request).removals.remove_task(checked_id(task_id))
+    note = note_of(request)
+    note.about(checked_id(task_id))
+    was_removed = await services_of(request).removals.remove_task(task_id, note.grounds(None))
     message = "Task deleted" if was_removed else "Task was deleted before"
     return JsonAnswer(DeleteAnswer(success=True, message=message, task_id=task_id))

@@ -6,7 +6,9 @@ import msgspec
 from litestar import get
 from litestar.params import QueryParameter
 
+from everpost.access import Right
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.store.failures import MAX_GROUPS
@@ -41,6 +43,7 @@ class TimelineAnswer(EndsByTime, frozen=True, kw_only=True):
     "without what differs from task to task. To retry a group, give its `cause`, `platform` and `account_id` to "
     "`POST /tasks/batch/retry` as a `filter`. The numbers are kept ready, so this is cheap.",
     tags=["Tasks"],
+    opt=needs(Right.READ),
     **documented(FailuresAnswer, description="The groups."),
 )
 async def list_failures(
@@ -67,6 +70,7 @@ async def list_failures(
     "every 5 seconds, so the numbers are up to 5 seconds old; those of a worker that is killed may lack a second. "
     "Quantiles are estimates from the buckets of `/metrics`.",
     tags=["Tasks"],
+    opt=needs(Right.READ),
     **documented(TimelineAnswer, description="The numbers."),
 )
 async def show_timeline(

@@ -8,6 +8,7 @@ from litestar.params import QueryParameter
 
 from everpost.access import Right
 from everpost.actions.resume import Resumed, Unfinished
+from everpost.api.http.audited import audited, note_of
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import documented
@@ -64,6 +65,7 @@ async def show_dispatch(request: ApiRequest) -> JsonAnswer:
     opt=needs(Right.ADMIN),
     **documented(ResumeAnswer, description="Dispatch has resumed.", refusals=("queue_unreachable",)),
 )
+@audited
 async def resume_dispatch(
     request: ApiRequest,
     unfinished: Annotated[
@@ -74,6 +76,9 @@ async def resume_dispatch(
 ) -> JsonAnswer:
     """End the pause."""
     resumed = await services_of(request).resumption.resume(unfinished, dry_run=dry_run)
+    note = note_of(request)
+    note.about(None, unfinished=unfinished)
+    note.is_needed = not dry_run and resumed.pause is not None
     message = "Dispatch was not paused" if resumed.pause is None else "Dispatch resumed"
     if dry_run and resumed.pause is not None:
         message = "Dispatch would be resumed"

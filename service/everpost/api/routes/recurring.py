@@ -1,7 +1,7 @@
 """Recurring posts over HTTP."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from litestar import delete, get, patch, post
@@ -9,6 +9,7 @@ from litestar.params import PathParameter, QueryParameter
 
 from everpost.access import Right
 from everpost.actions.recurring import RecurrenceRequest, read_recurrence_patch, request_of
+from everpost.api.http.audited import audited, note_of
 from everpost.api.http.bodies import headers_of, read_json_body, read_object
 from everpost.api.http.json_answer import JSON, JsonAnswer
 from everpost.api.http.rights import needs
@@ -126,6 +127,7 @@ class RecurrencePatch(msgspec.Struct, frozen=True, kw_only=True):
         also={200: "With `dry_run`: the recurring post as it would be."},
     ),
 )
+@audited
 async def add_recurring(
     request: ApiRequest, dry_run: Annotated[bool, QueryParameter(description="Only check it.")] = False
 ) -> JsonAnswer:
@@ -133,8 +135,9 @@ async def add_recurring(
     services = services_of(request)
     wanted = await read_object(request, RecurrenceRequest, services.settings.max_body)
     if dry_run:
+        note_of(request).is_needed = False
         return await _answer(services, await services.recurring.read(wanted))
-    return await _answer(services, await services.recurring.add(wanted), 201)
+    return await _answer(services, _noted(request, await services.recurring.add(wanted)), 201)
 
 
 @get(
@@ -205,6 +208,7 @@ async def show_next_times(request: ApiRequest, recurrence_id: Key, count: Count 
         ),
     ),
 )
+@audited
 async def edit_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswer:
     """Edit a recurring post."""
     services = services_of(request)
@@ -212,7 +216,8 @@ async def edit_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswer:
     changes = read_recurrence_patch(decode_json(body))
     if isinstance(data := changes.get("data"), dict):
         changes["data"] = services.hiding.unshown(data, "$.data")
-    return await _answer(services, await services.recurring.edit(recurrence_id, changes))
+    edited = await services.recurring.edit(recurrence_id, changes)
+    return await _answer(services, _noted(request, edited, members=sorted(changes)))
 
 
 @post(
@@ -223,10 +228,11 @@ async def edit_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswer:
     opt=needs(Right.OPERATE),
     **documented(RecurrenceAnswer, description="It is paused.", refusals=CHANGED),
 )
+@audited
 async def pause_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswer:
     """Pause a recurring post."""
     services = services_of(request)
-    return await _answer(services, await services.recurring.pause(recurrence_id))
+    return await _answer(services, _noted(request, await services.recurring.pause(recurrence_id)))
 
 
 @post(
@@ -237,10 +243,11 @@ async def pause_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswer
     opt=needs(Right.OPERATE),
     **documented(RecurrenceAnswer, description="It is active.", refusals=CHANGED),
 )
+@audited
 async def resume_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswer:
     """Resume a recurring post."""
     services = services_of(request)
-    return await _answer(services, await services.recurring.resume(recurrence_id))
+    return await _answer(services, _noted(request, await services.recurring.resume(recurrence_id)))
 
 
 @delete(
@@ -251,11 +258,18 @@ async def resume_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswe
     opt=needs(Right.OPERATE),
     **documented(RecurrenceAnswer, description="It is removed; as it was.", refusals=CHANGED),
 )
+@audited
 async def remove_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswer:
     """Remove a recurring post."""
     services = services_of(request)
-    removed = await services.recurring.remove(recurrence_id)
+    removed = _noted(request, await services.recurring.remove(recurrence_id))
     return JsonAnswer(RecurrenceAnswer(success=True, data=_shown(removed, services.hiding), next_times=()))
+
+
+def _noted(request: ApiRequest, recurrence: Recurrence, **details: Any) -> Recurrence:
+    """Say in the audit which recurring post is changed."""
+    note_of(request).about(recurrence.recurrence_id, name=recurrence.name, **details)
+    return recurrence
 
 
 async def _answer(services: Services, recurrence: Recurrence, status: int = 200) -> JsonAnswer:

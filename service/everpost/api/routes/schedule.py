@@ -6,7 +6,9 @@ import msgspec
 from litestar import get
 from litestar.params import QueryParameter
 
+from everpost.access import Right
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.store.history import MAX_LIMIT
@@ -30,6 +32,7 @@ class AgendaAnswer(Agenda, frozen=True, kw_only=True):
     description="The scheduled tasks that are due on some days, the earliest first, their numbers by day, and the "
     "posts that recurring posts will make. Days are those of `EVERPOST_TIMEZONE`.",
     tags=["Tasks"],
+    opt=needs(Right.READ),
     **documented(AgendaAnswer, description="What is due."),
 )
 async def show_schedule(

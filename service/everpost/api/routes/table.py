@@ -16,6 +16,7 @@ from everpost.api.routes.accounts import (
     show_account,
     test_account,
 )
+from everpost.api.routes.audit import list_audit
 from everpost.api.routes.batches import list_batches, list_operations
 from everpost.api.routes.callbacks import list_callbacks, redeliver_callback
 from everpost.api.routes.clearing import archive_tasks, clear_tasks
@@ -25,8 +26,10 @@ from everpost.api.routes.export import export_tasks
 from everpost.api.routes.fanout import cancel_fanout, publish_fanout, retry_fanout, show_fanout
 from everpost.api.routes.files import delete_file, list_files, show_file, show_upload_options, upload_file
 from everpost.api.routes.files_content import continue_upload, download_file
+from everpost.api.routes.keys import create_key, list_keys, revoke_key, rotate_key, show_caller
 from everpost.api.routes.limits import pause_scope, resume_scope, set_limits, show_limits
 from everpost.api.routes.liveness import show_liveness, show_readiness
+from everpost.api.routes.login import log_in, log_out, show_login
 from everpost.api.routes.many_tasks import cancel_tasks, delete_tasks, retry_tasks
 from everpost.api.routes.one_task import cancel_task, delete_task, retry_task, show_task
 from everpost.api.routes.operations import show_operation
@@ -121,6 +124,12 @@ HANDLERS = (
     pause_recurring,
     resume_recurring,
     remove_recurring,
+    list_keys,
+    create_key,
+    rotate_key,
+    revoke_key,
+    show_caller,
+    list_audit,
 )
 
 
@@ -134,4 +143,4 @@ class OneTimeRouter(Router):
 def api_routes() -> Sequence[ControllerRouterHandler]:
     """The routes, for the `route_handlers` of one application."""
     api = OneTimeRouter(PREFIX, route_handlers=HANDLERS)
-    return [api, show_liveness, show_readiness, show_metrics]
+    return [api, show_liveness, show_readiness, show_metrics, show_login, log_in, log_out]

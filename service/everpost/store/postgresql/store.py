@@ -8,9 +8,11 @@ from everpost.database_address import PostgresqlAddress
 from everpost.redaction import USUALLY, Redactor
 from everpost.store.postgresql.care.accounts import PostgresqlAccounts
 from everpost.store.postgresql.care.archive import PostgresqlArchive
+from everpost.store.postgresql.care.audit import PostgresqlAudit
 from everpost.store.postgresql.care.care import PostgresqlCare
 from everpost.store.postgresql.care.failures import PostgresqlFailures
 from everpost.store.postgresql.care.held import PostgresqlHeld
+from everpost.store.postgresql.care.keys import PostgresqlKeys
 from everpost.store.postgresql.care.limits import PostgresqlLimits
 from everpost.store.postgresql.care.lineage import DispatchGuard
 from everpost.store.postgresql.care.meta import PostgresqlMeta
@@ -53,6 +55,8 @@ class PostgresqlStore:
         self.operations = PostgresqlOperations(database)
         self.limits = PostgresqlLimits(database)
         self.accounts = PostgresqlAccounts(database)
+        self.keys = PostgresqlKeys(database)
+        self.audit = PostgresqlAudit(database)
         self.batches = PostgresqlBatches(database, self.ledger)
         self.recurring = PostgresqlRecurring(database)
         self.failures = PostgresqlFailures(database, zone)

@@ -7,9 +7,11 @@ from typing import Self
 from everpost.redaction import USUALLY, Redactor
 from everpost.store.sqlite.care.accounts import SqliteAccounts
 from everpost.store.sqlite.care.archive import SqliteArchive
+from everpost.store.sqlite.care.audit import SqliteAudit
 from everpost.store.sqlite.care.care import SqliteCare
 from everpost.store.sqlite.care.failures import SqliteFailures
 from everpost.store.sqlite.care.held import SqliteHeld
+from everpost.store.sqlite.care.keys import SqliteKeys
 from everpost.store.sqlite.care.limits import SqliteLimits
 from everpost.store.sqlite.care.meta import SqliteMeta
 from everpost.store.sqlite.care.timeline import SqliteTimeline
@@ -42,6 +44,8 @@ class SqliteStore:
         self.operations = SqliteOperations(database)
         self.limits = SqliteLimits(database)
         self.accounts = SqliteAccounts(database)
+        self.keys = SqliteKeys(database)
+        self.audit = SqliteAudit(database)
         self.batches = SqliteBatches(database)
         self.recurring = SqliteRecurring(database)
         self.failures = SqliteFailures(database, zone)

@@ -12,12 +12,13 @@ from everpost.api.console.answers import SeeOther
 from everpost.api.console.forms import read_form
 from everpost.api.console.frame import render
 from everpost.api.console.pages.limits import reason_of
+from everpost.api.http.audited import note_of
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import InvalidValue, ServiceError
 from everpost.limits import lane_of
 from everpost.store.lists.cursor import Key, read_cursor, write_cursor
-from everpost.task.account_rules import MOST_CREDENTIALS, AccountStatus, CredentialName, Reference
+from everpost.task.account_rules import MOST_CREDENTIALS, AccountRecord, AccountStatus, CredentialName, Reference
 from everpost.task.submission import decode_json, encode_json, invalid_value
 from everpost.views.shown_accounts import ShownAccount, shown_account
 
@@ -64,6 +65,7 @@ async def add_account(request: ApiRequest) -> JsonAnswer:
         added = await services_of(request).accounts.add(form.get("platform", ""), form.get("account_id", ""), fields)
     except ServiceError as error:
         return _new_page(request, form, error)
+    _note(request, added, members=sorted(fields.given))
     return SeeOther(f"{added.platform}/{quote(added.account_id, safe='')}?done=account_added")
 
 
@@ -71,9 +73,11 @@ async def change_account(request: ApiRequest) -> JsonAnswer:
     """Replace the fields of an account by those of a form."""
     form = await read_form(request)
     try:
-        await services_of(request).accounts.change(*_named(request), _fields_of(form))
+        fields = _fields_of(form)
+        changed = await services_of(request).accounts.change(*_named(request), fields)
     except ServiceError as error:
         return await _account_page(request, error, form)
+    _note(request, changed, members=sorted(fields.given))
     return _back(request, "account_changed")
 
 
@@ -81,16 +85,18 @@ async def pause_account(request: ApiRequest) -> JsonAnswer:
     """Pause an account, with the reason of a form."""
     form = await read_form(request)
     try:
-        await services_of(request).accounts.pause(*_named(request), reason_of(form))
+        reason = reason_of(form)
+        paused = await services_of(request).accounts.pause(*_named(request), reason)
     except ServiceError as error:
         return await _account_page(request, error)
+    _note(request, paused, why=reason)
     return _back(request, "paused")
 
 
 async def resume_account(request: ApiRequest) -> JsonAnswer:
     """Resume an account."""
     await read_form(request)
-    await services_of(request).accounts.resume(*_named(request))
+    _note(request, await services_of(request).accounts.resume(*_named(request)))
     return _back(request, "resumed")
 
 
@@ -98,7 +104,7 @@ async def test_account(request: ApiRequest) -> JsonAnswer:
     """Have a worker test an account, and show what it found."""
     await read_form(request)
     try:
-        await services_of(request).accounts.test(*_named(request))
+        _note(request, await services_of(request).accounts.test(*_named(request)))
     except ServiceError as error:
         return await _account_page(request, error)
     return _back(request, "account_tested")
@@ -111,8 +117,13 @@ async def remove_account(request: ApiRequest) -> JsonAnswer:
     if form.get("repeat") != account_id:
         error = InvalidValue("Repeat the account's id to remove it.", "$.repeat")
         return await _account_page(request, error)
-    await services_of(request).accounts.remove(platform, account_id)
+    _note(request, await services_of(request).accounts.remove(platform, account_id))
     return SeeOther("../../../accounts?done=account_removed")
+
+
+def _note(request: ApiRequest, account: AccountRecord, why: str | None = None, **details: Any) -> None:
+    """Say in the audit which account is changed."""
+    note_of(request).about("/".join(account.key), why=why, **details)
 
 
 def _named(request: ApiRequest) -> tuple[str, str]:

@@ -11,7 +11,9 @@ from everpost.actions.limits import ShownScope
 from everpost.api.console.answers import SeeOther
 from everpost.api.console.forms import read_fields, read_form
 from everpost.api.console.frame import render
+from everpost.api.http.audited import by_of, note_of
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.rights import caller_of
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.errors import InvalidValue, ServiceError
 from everpost.limits import EVERYTHING, NO_LIMITS, Limits, Scope
@@ -57,6 +59,7 @@ async def set_limits(request: ApiRequest) -> JsonAnswer:
         await services_of(request).limits.set_limits(scope, limits)
     except ServiceError as error:
         return await _scope_page(request, form.get("scope", EVERYTHING), error)
+    note_of(request).about(scope, limits=msgspec.to_builtins(limits))
     return SeeOther(f"scope?scope={quote(scope, safe='')}&done=limits_set")
 
 
@@ -65,9 +68,11 @@ async def pause_scope(request: ApiRequest) -> JsonAnswer:
     form = await read_form(request)
     try:
         scope = _known_scope(services_of(request), form.get("scope", ""))
-        await services_of(request).limits.pause(scope, reason_of(form), form.get("by", "").strip() or None)
+        reason, said = reason_of(form), form.get("by", "").strip() or None
+        await services_of(request).limits.pause(scope, reason, by_of(caller_of(request), said))
     except ServiceError as error:
         return await _scope_page(request, form.get("scope", EVERYTHING), error)
+    note_of(request).about(scope, by=said, why=reason)
     return SeeOther(f"scope?scope={quote(scope, safe='')}&done=paused")
 
 
@@ -76,6 +81,7 @@ async def resume_scope(request: ApiRequest) -> JsonAnswer:
     form = await read_form(request)
     scope = _known_scope(services_of(request), form.get("scope", ""))
     await services_of(request).limits.resume(scope)
+    note_of(request).about(scope)
     return SeeOther(f"scope?scope={quote(scope, safe='')}&done=resumed")
 
 

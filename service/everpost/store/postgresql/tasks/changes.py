@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from everpost.pace import Pace
+from everpost.store.audit import entry_after
 from everpost.store.changes import Cancel, Change, Edit, Outcome, Remove, Resolve, Retry, outcome_of_cancel
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
+from everpost.store.postgresql.tasks.audit_entries import add_entry
 from everpost.store.postgresql.tasks.candidates import find_candidates
 from everpost.store.postgresql.tasks.edit import edit_tasks
 from everpost.store.postgresql.tasks.ends import end_tasks
@@ -40,17 +42,24 @@ class PostgresqlChanges:
 async def apply_change(connection: Connection, change: Change, now_ms: int, pace: Pace | None) -> list[Outcome]:
     """Carry out a change, inside the caller's transaction, and let the pace measure it."""
     with nullcontext() if pace is None else pace.measuring(connection):
-        match change:
-            case Retry():
-                return await retry_tasks(connection, change, now_ms)
-            case Cancel():
-                return await _cancel_tasks(connection, change, now_ms)
-            case Edit():
-                return await edit_tasks(connection, change, now_ms)
-            case Remove():
-                return await remove_tasks(connection, change, now_ms)
-            case Resolve():
-                return await resolve_task(connection, change)
+        outcomes = await _apply(connection, change, now_ms)
+        if change.entry is not None and (entry := entry_after(change.entry, outcomes)) is not None:
+            await add_entry(connection, entry)
+        return outcomes
+
+
+async def _apply(connection: Connection, change: Change, now_ms: int) -> list[Outcome]:
+    match change:
+        case Retry():
+            return await retry_tasks(connection, change, now_ms)
+        case Cancel():
+            return await _cancel_tasks(connection, change, now_ms)
+        case Edit():
+            return await edit_tasks(connection, change, now_ms)
+        case Remove():
+            return await remove_tasks(connection, change, now_ms)
+        case Resolve():
+            return await resolve_task(connection, change)
 
 
 async def _cancel_tasks(connection: Connection, change: Cancel, now_ms: int) -> list[Outcome]:

@@ -58,6 +58,9 @@ KEYS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
         Table.UPLOADS: ("file_id",),
         Table.FILE_USES: ("file_id", "task_id"),
         Table.ACCOUNTS: ("platform", "account_id"),
+        Table.API_KEYS: ("key_id",),
+        Table.SESSIONS: ("digest",),
+        Table.AUDIT: ("audit_id",),
         Table.META: ("key",),
     }
 )

@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from everpost.pace import Pace
+from everpost.store.audit import entry_after
 from everpost.store.changes import Cancel, Change, Edit, Outcome, Remove, Resolve, Retry
 from everpost.store.sqlite.file.connection import snapshot
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.tasks.audit_entries import add_entry
 from everpost.store.sqlite.tasks.cancel import cancel_tasks
 from everpost.store.sqlite.tasks.candidates import find_candidates
 from everpost.store.sqlite.tasks.edit import edit_tasks
@@ -40,8 +42,15 @@ def _find(connection: sqlite3.Connection, *, task_ids: Sequence[str], whole: boo
 
 def applying(change: Change, now_ms: int, pace: Pace | None) -> Callable[[sqlite3.Connection], list[Outcome]]:
     """Carries out a change, inside the caller's transaction, and lets the pace measure it."""
-    apply = partial(_apply, change=change, now_ms=now_ms)
+    apply = partial(_apply_and_keep, change=change, now_ms=now_ms)
     return apply if pace is None else pace.timed(apply)
+
+
+def _apply_and_keep(connection: sqlite3.Connection, *, change: Change, now_ms: int) -> list[Outcome]:
+    outcomes = _apply(connection, change=change, now_ms=now_ms)
+    if change.entry is not None and (entry := entry_after(change.entry, outcomes)) is not None:
+        add_entry(connection, entry)
+    return outcomes
 
 
 def _apply(connection: sqlite3.Connection, *, change: Change, now_ms: int) -> list[Outcome]:

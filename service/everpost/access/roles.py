@@ -1,10 +1,12 @@
-"""Who may do what: roles, the rights that a role has, and the caller of a request."""
+"""Roles, the rights that a role has, and the caller of a request."""
 
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 
 class Right(StrEnum):
@@ -38,6 +40,13 @@ ANONYMOUS = "anonymous"  # the caller's name as long as neither a token nor a ke
 TOKEN = "token"  # noqa: S105 - the name of the caller that sends EVERPOST_TOKEN
 
 
+class KeyRate(msgspec.Struct, frozen=True, kw_only=True):
+    """How many requests a key may make: `count` at once, and as many again in each `per_s` seconds."""
+
+    count: Annotated[int, Meta(ge=1, le=1_000_000)]
+    per_s: Annotated[float, Meta(gt=0, le=86_400)]
+
+
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """Who sends a request.
 
@@ -46,6 +55,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         platforms: Names of the platforms to which the key is limited; None is all.
         accounts: (platform, account) pairs to which the key is limited, besides `platforms`; None is all.
         key_id: The key's id; None for a caller without a key.
+        rate: How many requests it may make; None is no limit.
+        in_session: The cookie of a session of the console came with the request.
     """
 
     name: str
@@ -53,6 +64,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     platforms: frozenset[str] | None = None
     accounts: frozenset[tuple[str, str]] | None = None
     key_id: str | None = None
+    rate: KeyRate | None = None
+    in_session: bool = False
 
     @property
     def rights(self) -> frozenset[Right]:

@@ -1,0 +1,62 @@
+"""GET /audit: who did what."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+from litestar import get
+from litestar.params import QueryParameter
+
+from everpost.access import How, Right
+from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.rights import needs
+from everpost.api.openapi.describe import documented
+from everpost.api.services import ApiRequest, services_of
+from everpost.store.audit import AuditFilter
+from everpost.views.audit_views import ShownEntry, page_of_audit, with_times
+
+MOST = 1_000
+
+
+def _word(description: str) -> QueryParameter:
+    return QueryParameter(description=description, min_length=1, max_length=256)
+
+
+class AuditAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Entries, the newest first. `next_cursor` is the `cursor` for the next page; null on the last.
+
+    A page may have fewer entries than wanted, or none, although others follow.
+    """
+
+    success: bool
+    data: Sequence[ShownEntry]
+    next_cursor: str | None
+
+
+@get(
+    "/audit",
+    summary="List the audit",
+    description="Who did what, when, from where, and why: every change by API, console and command, the newest first. "
+    "Every filter given must match.",
+    tags=["Audit"],
+    opt=needs(Right.OPERATE),
+    **documented(AuditAnswer, description="The entries."),
+)
+async def list_audit(
+    request: ApiRequest,
+    who: Annotated[str | None, _word("The name of a caller.")] = None,
+    action: Annotated[str | None, _word("The name of an operation, such as retry_task.")] = None,
+    target: Annotated[str | None, _word("A task's id, an operation's id, PLATFORM/ACCOUNT, or the like.")] = None,
+    how: Annotated[How | None, QueryParameter(description="The way by which it came.")] = None,
+    outcome: Annotated[str | None, _word("`ok`, or the code of an error.")] = None,
+    after: Annotated[str | None, _word("A date or time, inclusive.")] = None,
+    before: Annotated[str | None, _word("A date or time, exclusive.")] = None,
+    cursor: Annotated[str | None, _word("`next_cursor` of the previous answer.")] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=MOST, description="The most entries in one answer.")] = 100,
+) -> JsonAnswer:
+    """List the audit."""
+    services = services_of(request)
+    given = AuditFilter(who=who, action=action, target=target, how=how, outcome=outcome, after=after, before=before)
+    wanted = with_times(given, services.settings.zone)
+    page = await page_of_audit(services.store.audit, wanted, cursor, limit)
+    return JsonAnswer(AuditAnswer(success=True, data=page.entries, next_cursor=page.next_cursor))

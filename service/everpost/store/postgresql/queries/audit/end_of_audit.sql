@@ -1,0 +1,2 @@
+SELECT min(audit_id) AS last, count(*) AS scanned
+FROM (SELECT audit_id FROM audit_log WHERE audit_id < :before ORDER BY audit_id DESC LIMIT :scanned) AS seen
