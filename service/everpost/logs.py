@@ -29,6 +29,8 @@ def _import_structlog() -> ModuleType:
 
 if TYPE_CHECKING:
     import structlog
+
+    from everpost.error_reports import ErrorReports
 else:
     structlog = _import_structlog()
 
@@ -36,19 +38,22 @@ else:
 LEVELS = ("debug", "info", "warning", "error")
 
 
-def configure_logging(settings: Settings, *, at_least: str = "debug") -> None:
+def configure_logging(settings: Settings, *, at_least: str = "debug", reports: "ErrorReports | None" = None) -> None:
     """Send the lines of structlog and of the standard library to standard error, in one format.
 
     Args:
         at_least: The lowest level shown, for commands that people read; `debug` in the settings overrides it.
+        reports: Gets each line of an error, too.
     """
+    redactor = settings.redactor
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        *([] if reports is None else [partial(report_errors, reports, redactor)]),
         structlog.processors.format_exc_info,
         hide_secrets,
-        partial(hide_members, settings.redactor),
+        partial(hide_members, redactor),
     ]
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -94,6 +99,16 @@ def hide_members(
             event[name] = HIDDEN
         elif isinstance(value, str | Mapping | list | tuple) and not name.startswith("_"):
             event[name] = redactor.hide_in(value)
+    return event
+
+
+def report_errors(
+    reports: "ErrorReports", redactor: Redactor, logger: object, method: str, event: "structlog.typing.EventDict"
+) -> "structlog.typing.EventDict":
+    """Report a line, with what its exception is before that becomes a text."""
+    reports.report(
+        event, lambda fields: hide_members(redactor, logger, method, dict(hide_secrets(logger, method, fields)))
+    )
     return event
 
 

@@ -11,6 +11,7 @@ with without_collection():
     import uvloop
 
     import everpost.queue  # noqa: F401 - first, because it imports redis-py lightly
+    from everpost.error_reports import start_error_reports
     from everpost.errors import ServiceError, SettingsError
     from everpost.logs import configure_logging
     from everpost.printable import printable
@@ -24,9 +25,11 @@ with without_collection():
 
 def main() -> int:
     """Run a worker; return 2 if a setting is wrong, 1 if the database cannot be used or an attempt does not end."""
+    reports = None
     try:
         settings = read_settings(os.environ)
-        configure_logging(settings)
+        reports = start_error_reports(os.environ, "worker", settings.redactor)
+        configure_logging(settings, reports=reports)
         close_to_others(settings)
         asyncio.set_event_loop(uvloop.new_event_loop())
         worker = create_worker(settings, tracing=start_tracing(os.environ, "everpost-worker"))
@@ -41,6 +44,9 @@ def main() -> int:
     except ServiceError as error:
         sys.stderr.write(f"everpost worker: {printable(error.message)}\n")
         return 1
+    finally:
+        if reports is not None:
+            reports.close()
     return 0
 
 

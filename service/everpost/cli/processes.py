@@ -31,9 +31,10 @@ def api(host: str | None, port: int | None) -> None:
     settings.check_exposure()
     _ = settings.redis_address
     # These imports are slow, and wrong settings should be refused at once.
+    from everpost.error_reports import start_error_reports  # noqa: PLC0415 - after the logs, as below
     from everpost.logs import configure_logging  # noqa: PLC0415
 
-    configure_logging(settings)
+    configure_logging(settings, reports=start_error_reports(os.environ, "api", settings.redactor))
     with without_collection():
         from everpost.app import serve  # noqa: PLC0415 - after the logs, which load structlog without rich
 
