@@ -409,6 +409,7 @@ CREATE TABLE failure_causes (
     text        TEXT NOT NULL
 ) WITHOUT ROWID;
 -- Numbers of failures by slices of 5 minutes, an hour and a day; triggers keep them. Care.forget_expired has for how long.
+-- With an empty cause, platform and account: those of all groups.
 CREATE TABLE failure_counts (
     slice_s    INTEGER NOT NULL,                           -- 300, 3600 or 86400
     began_s    INTEGER NOT NULL,                           -- Unix time
@@ -423,8 +424,11 @@ CREATE TABLE failure_counts (
 ) WITHOUT ROWID;
 CREATE TRIGGER failures_in AFTER INSERT ON failures BEGIN
     INSERT INTO failure_counts
-    SELECT value, NEW.ended_s / value * value, NEW.cause, NEW.platform, NEW.account_id, 1, NEW.ended_s, NEW.ended_s, NEW.task_id
-    FROM json_each('[300,3600,86400]') WHERE true
+    SELECT value, NEW.ended_s / value * value, cause, platform, account_id, 1, NEW.ended_s, NEW.ended_s, NEW.task_id
+    FROM json_each('[300,3600,86400]') CROSS JOIN (
+        SELECT NEW.cause AS cause, NEW.platform AS platform, NEW.account_id AS account_id UNION ALL SELECT '', '', ''
+    )
+    WHERE true
     ON CONFLICT DO UPDATE SET tasks = tasks + 1, first_s = min(ifnull(first_s, excluded.first_s), excluded.first_s),
         sample = iif(excluded.last_s >= ifnull(last_s, 0), excluded.sample, sample),
         last_s = max(ifnull(last_s, 0), excluded.last_s);
@@ -432,7 +436,7 @@ END;
 CREATE TRIGGER failures_out AFTER DELETE ON failures BEGIN
     UPDATE failure_counts SET tasks = tasks - 1
     WHERE (slice_s, began_s) IN (SELECT value, OLD.ended_s / value * value FROM json_each('[300,3600,86400]'))
-        AND cause = OLD.cause AND platform = OLD.platform AND account_id = OLD.account_id;
+        AND (cause, platform, account_id) IN (VALUES (OLD.cause, OLD.platform, OLD.account_id), ('', '', ''));
 END;
 CREATE TRIGGER publish_tasks_failure_left AFTER DELETE ON publish_tasks WHEN OLD.status = 'failed' BEGIN
     DELETE FROM failures WHERE task_id = OLD.job_id;

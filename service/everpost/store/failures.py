@@ -1,6 +1,6 @@
 """The port's noun `failures`: failed tasks, grouped by the cause of their errors, platform and account."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import tzinfo
 from typing import Any, Protocol
 
@@ -14,7 +14,9 @@ FINE_KEPT_S = 2 * DAY_S
 HOURS_KEPT_S = 62 * DAY_S
 LONGEST_S = 400 * DAY_S  # the most that `groups` looks back
 MOST_SLICES = 72  # of a window
-MOST_COUNTS = 50_000  # numbers of groups in slices that one question adds up
+MOST_COUNTS = 20_000  # numbers of groups that one question adds up
+SLACK = 50  # groups that are counted exactly beside the ones that are asked for
+ALL = ("", "", "")  # the cause, platform and account of the numbers of all groups
 MAX_GROUPS = 500
 AGAIN_MS = 7 * DAY_MS  # how far back a new process looks for failures that a process of an earlier version recorded
 WHOLE = "failures"  # in `everpost_meta` once all failures have their causes
@@ -53,8 +55,8 @@ class Failures(msgspec.Struct, frozen=True, kw_only=True):
         slices: How many there are.
         tasks: How many tasks failed in the window.
         groups: The largest groups first.
-        group_count: How many groups there are.
-        is_complete: False if there are so many groups that the earliest slices were left out.
+        group_count: How many groups there are; some may have failed shortly before the window only.
+        is_complete: False if there are so many groups that those of the earliest time may be missing.
     """
 
     began_s: int
@@ -67,11 +69,25 @@ class Failures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Window(msgspec.Struct, frozen=True):
-    """The slices that a question is about."""
+    """The slices that a question is about.
+
+    Attributes:
+        coarse_s: The length of larger slices, by which the groups are chosen.
+    """
 
     began_s: int
     slice_s: int
     slices: int
+    coarse_s: int
+
+    @property
+    def coarse_began_s(self) -> int:
+        """When the larger slice begins that has the beginning."""
+        return self.began_s // self.coarse_s * self.coarse_s
+
+    def starts(self) -> list[int]:
+        """When the slices begin."""
+        return [self.began_s + self.slice_s * number for number in range(self.slices)]
 
 
 class FailuresStore(Protocol):
@@ -93,26 +109,47 @@ def window_of(since_s: int, now_s: int) -> Window:
     span_s = now_s - since_s
     slice_s = next((size for size in (FINE_S, HOUR_S) if span_s <= size * MOST_SLICES), DAY_S)
     began_s = since_s // slice_s * slice_s
-    return Window(began_s, slice_s, now_s // slice_s - began_s // slice_s + 1)
+    coarse_s = HOUR_S if slice_s == FINE_S else DAY_S
+    return Window(began_s, slice_s, now_s // slice_s - began_s // slice_s + 1, coarse_s)
 
 
 def failures_of(
-    window: Window, top: Sequence[Mapping[str, Any]], slices: Iterable[Mapping[str, Any]], *, counted: int
+    window: Window, top: Sequence[Mapping[str, Any]], slices: Iterable[Mapping[str, Any]], limit: int
 ) -> Failures:
-    """The answer, of the rows of `top_failures` and `failure_slices`; `counted` is how many numbers were added up."""
+    """The answer, of the rows of `top_failures` and `failure_slices`. The samples may have left the history."""
     by_group: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for row in slices:
-        by_group.setdefault((row["cause"], row["platform"], row["account_id"]), []).append(row)
-    groups = [_group(window, row, by_group.get((row["cause"], row["platform"], row["account_id"]), [])) for row in top]
+        by_group.setdefault(_key(row), []).append(row)
+    groups = [_group(window, row, by_group.get(_key(row), [])) for row in top]
+    groups = sorted((group for group in groups if group.tasks > 0), key=_order)
     return Failures(
         began_s=window.began_s,
         slice_s=window.slice_s,
         slices=window.slices,
-        tasks=int(top[0]["all_tasks"]) if top else 0,
-        groups=groups,
+        tasks=sum(int(row["tasks"]) for row in by_group.get(ALL, [])),
+        groups=groups[:limit],
         group_count=int(top[0]["group_count"]) if top else 0,
-        is_complete=counted <= MOST_COUNTS,
+        is_complete=not top or top[0]["numbers"] < MOST_COUNTS,
     )
+
+
+def with_samples(found: Failures, known: Collection[str]) -> Failures:
+    """The answer without samples other than the `known` ones."""
+    groups = [group if group.sample in known else msgspec.structs.replace(group, sample=None) for group in found.groups]
+    return msgspec.structs.replace(found, groups=groups)
+
+
+def samples_of(found: Failures) -> list[str]:
+    """The samples of the groups."""
+    return [group.sample for group in found.groups if group.sample is not None]
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["cause"], row["platform"], row["account_id"]
+
+
+def _order(group: FailureGroup) -> tuple[int, int, str, str, str]:
+    return -group.tasks, -group.last_s, group.cause, group.platform, group.account_id
 
 
 def _group(window: Window, row: Mapping[str, Any], slices: Sequence[Mapping[str, Any]]) -> FailureGroup:
@@ -125,9 +162,9 @@ def _group(window: Window, row: Mapping[str, Any], slices: Sequence[Mapping[str,
         text=row["text"] or "",
         platform=row["platform"],
         account_id=row["account_id"],
-        tasks=int(row["tasks"]),
-        first_s=row["first_s"] or window.began_s,
-        last_s=row["last_s"] or window.began_s,
+        tasks=sum(trend),
+        first_s=min((one["first_s"] for one in slices if one["first_s"]), default=window.began_s),
+        last_s=max((one["last_s"] for one in slices if one["last_s"]), default=window.began_s),
         sample=max(((one["last_s"] or 0, one["sample"]) for one in slices if one["sample"]), default=(0, None))[1],
         trend=trend,
     )

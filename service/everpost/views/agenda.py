@@ -12,6 +12,7 @@ from everpost.store.account_zones import AccountZones
 from everpost.store.history import COUNTED
 from everpost.store.recurring import MAX_PAGE
 from everpost.task.recurrence import Recurrence, RecurrenceStatus, next_times
+from everpost.views.hiding import Hiding
 from everpost.views.shown_tasks import TaskRow, row_view
 
 MOST_DAYS = 62
@@ -99,7 +100,13 @@ def _date(text: str, path: str) -> date:
 
 
 async def find_agenda(
-    store: Store, zones: AccountZones, days: Range, now_ms: int, cursor: str | None = None, limit: int = 50
+    store: Store,
+    zones: AccountZones,
+    hiding: Hiding,
+    days: Range,
+    now_ms: int,
+    cursor: str | None = None,
+    limit: int = 50,
 ) -> Agenda:
     """What is due on these days. Errors as in `History.page_due`."""
     bounds_ms = days.bounds_ms()
@@ -113,7 +120,7 @@ async def find_agenda(
     return Agenda(
         timezone=str(days.zone),
         days=[_day(days, start_ms, count, by_day) for start_ms, count in zip(bounds_ms, counts, strict=False)],
-        tasks=[row_view(row) for row in page.items],
+        tasks=[row_view(hiding.row(row)) for row in page.items],
         upcoming=upcoming if cursor is None else (),
         next_cursor=page.next_cursor,
     )

@@ -34,7 +34,8 @@ class Entry(NamedTuple):
 
 
 NAVIGATION: tuple[tuple[Entry, ...], ...] = (
-    (Entry("now", ""),),
+    (Entry("now", ""), Entry("tasks", "tasks"), Entry("unknown", "unknown")),
+    (Entry("schedule", "schedule"), Entry("batches", "batches"), Entry("operations", "operations")),
     (Entry("accounts", "accounts"), Entry("platforms", "platforms"), Entry("limits", "limits")),
     (Entry("help", "help"),),
 )

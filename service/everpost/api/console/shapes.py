@@ -145,3 +145,20 @@ def _chart(kind: str, label: str, content: Markup) -> Markup:
     return Markup(
         '<svg class="chart {}" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
     ).format(kind, WIDTH, HEIGHT, label, content)
+
+
+def stacked(counts: Mapping[str, int], label: str) -> Markup:
+    """A bar whose parts are the numbers of tasks by status; `label` says in words what it shows."""
+    whole, x, parts = max(1, sum(counts.values())), 0.0, []
+    for status in sorted(counts, key=_ORDER_OF_PARTS.index if set(counts) <= {*_ORDER_OF_PARTS} else str):
+        width = 100 * counts[status] / whole
+        parts.append(
+            Markup('<rect class="{}" x="{:.2f}" width="{:.2f}" height="4"/>').format(status or "other", x, width)
+        )
+        x += width
+    return Markup(
+        '<svg class="share stacked" viewBox="0 0 100 4" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
+    ).format(label, Markup("").join(parts))
+
+
+_ORDER_OF_PARTS = ["success", "running", "pending", "scheduled", "retry", "cancelled", "unknown", "failed", ""]

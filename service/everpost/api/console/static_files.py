@@ -13,6 +13,8 @@ FOLDER = Path(__file__).with_name("static")
 TYPES = {
     "console.css": "text/css; charset=utf-8",
     "console.js": "text/javascript; charset=utf-8",
+    "tasks.css": "text/css; charset=utf-8",
+    "tasks.js": "text/javascript; charset=utf-8",
     "everpost.svg": "image/svg+xml",
 }
 FOR_EVER = "public, max-age=31536000, immutable"

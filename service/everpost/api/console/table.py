@@ -30,7 +30,8 @@ class Page(NamedTuple):
         path: As Litestar's routes write it.
         made_by: `module:function` below this folder; the function takes the request and returns the answer.
         opt: What the route needs of its caller.
-        parameters: The names of its query parameters. `done` names a text to show, and every page has it.
+        parameters: The names of its query parameters; one with a `*` behind it may be given several times. `done`
+            names a text to show, and every page has it.
     """
 
     path: str
@@ -42,8 +43,22 @@ class Page(NamedTuple):
 OPEN = {PUBLIC: True}
 READ, SUBMIT, OPERATE, ADMIN = (needs(right) for right in (Right.READ, Right.SUBMIT, Right.OPERATE, Right.ADMIN))
 
+FILTER = (
+    "status", "platform", "account_id", "created_after", "created_before", "error_class", "cause", "q", "batch_id",
+    "retry_of",
+)  # fmt: skip
+
 SHOWN = (
     Page("/", "pages.now:show_now", READ, ("span",)),
+    Page("/tasks", "pages.tasks:show_tasks", READ, (*FILTER, "column*", "cursor")),
+    Page("/tasks/{task_id:str}", "pages.task:show_task", READ),
+    Page("/tasks/{task_id:str}/edit", "pages.task_changes:show_edit", OPERATE),
+    Page("/unknown", "pages.unknown:show_unknown", READ, ("task", "cursor")),
+    Page("/schedule", "pages.schedule:show_schedule", READ, ("from", "day", "cursor")),
+    Page("/batches", "pages.batches:show_batches", READ, ("before",)),
+    Page("/batches/{batch_id:str}", "pages.batches:show_batch", READ, ("cursor",)),
+    Page("/operations", "pages.bulk:show_operations", READ, ("before",)),
+    Page("/operations/{operation_id:str}", "pages.bulk:show_operation", READ),
     Page("/accounts", "pages.accounts:show_accounts", READ, ("platform", "status", "cursor")),
     Page("/accounts/new", "pages.accounts:show_new_account", ADMIN),
     Page("/accounts/{platform:str}/{account_id:str}", "pages.accounts:show_account", READ),
@@ -59,6 +74,16 @@ FILES = (Page("/static/{digest:str}/{name:str}", "static_files:show_file", OPEN)
 CHANGES = (
     Page("/preferences", "pages.preferences:set_preferences", OPEN),
     Page("/first-task", "pages.first_task:make_first_task", SUBMIT),
+    Page("/tasks/bulk", "pages.bulk:preview_bulk", READ),
+    Page("/tasks/bulk/run", "pages.bulk:run_bulk", OPERATE),
+    Page("/tasks/{task_id:str}/retry", "pages.task_changes:retry_task", SUBMIT),
+    Page("/tasks/{task_id:str}/cancel", "pages.task_changes:cancel_task", OPERATE),
+    Page("/tasks/{task_id:str}/publish-now", "pages.task_changes:publish_task_now", OPERATE),
+    Page("/tasks/{task_id:str}/remove", "pages.task_changes:remove_task", OPERATE),
+    Page("/tasks/{task_id:str}/resolve", "pages.task_changes:resolve_task", OPERATE),
+    Page("/tasks/{task_id:str}/edit", "pages.task_changes:edit_task", OPERATE),
+    Page("/batches/{batch_id:str}/retry", "pages.batches:retry_fanout", OPERATE),
+    Page("/batches/{batch_id:str}/cancel", "pages.batches:cancel_fanout", OPERATE),
     Page("/accounts/new", "pages.accounts:add_account", ADMIN),
     Page("/accounts/{platform:str}/{account_id:str}/change", "pages.accounts:change_account", ADMIN),
     Page("/accounts/{platform:str}/{account_id:str}/pause", "pages.accounts:pause_account", OPERATE),

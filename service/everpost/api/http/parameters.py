@@ -9,10 +9,14 @@ from litestar.params import QueryParameter
 from everpost.api.services import ApiRequest
 from everpost.errors import InvalidValue
 
+REPEATED = "*"
 SHOWN = 64  # characters of a name that an error shows
 
 PARAMETERS = "parameters"
-"""The `opt` of a handler that reads queries itself: the names it knows, by the template of the path."""
+"""The `opt` of a handler that reads queries itself: the names it knows, by the template of the path.
+
+A name with a `*` behind it may be given repeatedly.
+"""
 
 
 def check_parameters(request: ApiRequest) -> None:
@@ -29,6 +33,8 @@ def check_parameters(request: ApiRequest) -> None:
     known = known_parameters(handler) if told is None else told[request.scope["path_template"]]
     names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)]
     for name in names:
+        if f"{name}{REPEATED}" in known:
+            continue
         if name not in known:
             hint = f"there are {', '.join(known)}" if known else "there are none"
             raise InvalidValue(f"There is no parameter {name[:SHOWN]!r} here; {hint}.", f"?{name[:SHOWN]}")

@@ -53,7 +53,8 @@ async def list_batches(
     limit: Annotated[int, QueryParameter(ge=1, le=MAX_BATCHES, description="The most batches in one answer.")] = 25,
 ) -> JsonAnswer:
     """List batches."""
-    found = await services_of(request).store.batches.page(before, limit + 1)
+    services = services_of(request)
+    found = [services.hiding.row(one) for one in await services.store.batches.page(before, limit + 1)]
     following = found[limit - 1].batch_id if len(found) > limit else None
     return JsonAnswer(BatchesAnswer(success=True, data=found[:limit], next_before=following))
 

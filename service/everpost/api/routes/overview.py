@@ -23,8 +23,8 @@ class FailuresAnswer(ShownFailures, frozen=True, kw_only=True):
         since: The beginning of the first slice.
         slice_s: The length of a slice of `trend` in seconds: 300, 3600 or 86400.
         total: How many tasks failed.
-        groups: How many groups there are; `data` has the largest.
-        is_complete: False if there are so many groups that the earliest slices were left out.
+        groups: How many groups there are; `data` has the largest. Some may have failed shortly before `since` only.
+        is_complete: False if there are so many groups that those of the earliest time may be missing.
     """
 
     success: bool = True

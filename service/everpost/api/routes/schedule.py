@@ -49,5 +49,5 @@ async def show_schedule(
     """Answer with what is due."""
     services = services_of(request)
     days = read_range(first, last, services.clock(), services.settings.zone)
-    found = await find_agenda(services.store, services.zones, days, services.clock(), cursor, limit)
+    found = await find_agenda(services.store, services.zones, services.hiding, days, services.clock(), cursor, limit)
     return JsonAnswer(AgendaAnswer(**msgspec.structs.asdict(found)))

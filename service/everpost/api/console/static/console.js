@@ -48,7 +48,9 @@ export async function refresh() {
   if (!answer.ok) return;
   for (const region of document.querySelectorAll("main [data-region], nav[data-region]")) {
     const fresh = page.querySelector(`[data-region="${CSS.escape(region.dataset.region)}"]`);
-    if (fresh) morph(region, fresh);
+    if (!fresh) continue;
+    if (region.dataset.gather === undefined) morph(region, fresh);
+    else region.dispatchEvent(new CustomEvent("everpost:fresh", { bubbles: true, detail: { fresh, morph } }));
   }
   document.title = page.title;
   document.dispatchEvent(new CustomEvent("everpost:refreshed"));
@@ -165,8 +167,12 @@ document.addEventListener("submit", (event) => {
   if (form.dataset.sheet === undefined || form.method !== "post") return;
   event.preventDefault();
   const body = new URLSearchParams(new FormData(form, event.submitter));
-  for (const button of form.querySelectorAll("button")) button.disabled = true;
-  showInSheet(form.action, { method: "POST", body }).catch(() => form.submit());
+  const buttons = [...form.querySelectorAll("button:enabled")];
+  for (const button of buttons) button.disabled = true;
+  const address = event.submitter?.getAttribute("formaction") ? event.submitter.formAction : form.action;
+  showInSheet(address, { method: "POST", body })
+    .then(() => form.isConnected && buttons.forEach((button) => (button.disabled = false)))
+    .catch(() => form.submit());
 });
 
 // A question before a change that cannot be undone.
@@ -234,8 +240,9 @@ const KEYS = {
   k: () => step(-1),
   x: () => current()?.querySelector("input[type=checkbox]")?.click(),
   r: () => {
-    const here = selected() ? null : current()?.querySelector("[data-action=retry]");
-    (here ?? document.querySelector("main [data-action=retry-selected], main [data-action=retry]"))?.click();
+    const many = document.querySelector("main [data-action=retry-selected]");
+    const one = (many ? current() : current() ?? document.querySelector("main"))?.querySelector("[data-action=retry]");
+    (selected() ? many : one)?.click();
   },
   Enter: () => current()?.querySelector("a[href]")?.click(),
 };

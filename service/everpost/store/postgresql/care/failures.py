@@ -5,7 +5,19 @@ from datetime import UTC, tzinfo
 from typing import Any
 
 from everpost.clock import to_text
-from everpost.store.failures import AGAIN_MS, MOST_COUNTS, WHOLE, Failures, failure_of_row, failures_of, window_of
+from everpost.store.failures import (
+    AGAIN_MS,
+    ALL,
+    MOST_COUNTS,
+    SLACK,
+    WHOLE,
+    Failures,
+    failure_of_row,
+    failures_of,
+    samples_of,
+    window_of,
+    with_samples,
+)
 from everpost.store.lists.cursor import BEGINNING, Key
 from everpost.store.postgresql.care.meta import get_value, set_value
 from everpost.store.postgresql.link.connection import Connection
@@ -24,18 +36,18 @@ class PostgresqlFailures:
     async def groups(self, since_s: int, now_s: int, limit: int = 100) -> Failures:
         """See the port."""
         window = window_of(since_s, now_s)
-        given = {"slice_s": window.slice_s, "began_s": window.began_s}
-        starts = [window.began_s + window.slice_s * number for number in range(window.slices)]
+        fine = {"slice_s": window.slice_s, "began_s": window.began_s}
+        coarse = {"slice_s": window.coarse_s, "began_s": window.coarse_began_s}
 
         async def look(connection: Connection) -> Failures:
-            top = await connection.fetch_all("top_failures", **given, most=MOST_COUNTS, limit=limit)
-            groups = {
-                "causes": [row["cause"] for row in top],
-                "platforms": [row["platform"] for row in top],
-                "accounts": [row["account_id"] for row in top],
-            }
-            slices = await connection.fetch_all("failure_slices", **given, **groups, slices=starts) if top else []
-            return failures_of(window, top, slices, counted=top[0]["numbers"] if top else 0)
+            top = await connection.fetch_all("top_failures", **coarse, most=MOST_COUNTS, limit=limit + SLACK)
+            groups = [ALL, *((row["cause"], row["platform"], row["account_id"]) for row in top)]
+            names = ("causes", "platforms", "accounts")
+            wanted = {name: list(column) for name, column in zip(names, zip(*groups, strict=True), strict=True)}
+            slices = await connection.fetch_all("failure_slices", **fine, **wanted, slices=window.starts())
+            found = failures_of(window, top, slices, limit)
+            known = await connection.fetch_all("known_failures", task_ids=samples_of(found))
+            return with_samples(found, {row["task_id"] for row in known})
 
         return await self._database.snapshot(look)
 

@@ -7,12 +7,25 @@ from typing import Any
 import msgspec
 
 from everpost.clock import to_text
-from everpost.store.failures import AGAIN_MS, MOST_COUNTS, WHOLE, Failures, failure_of_row, failures_of, window_of
+from everpost.store.failures import (
+    AGAIN_MS,
+    ALL,
+    MOST_COUNTS,
+    SLACK,
+    WHOLE,
+    Failures,
+    failure_of_row,
+    failures_of,
+    samples_of,
+    window_of,
+    with_samples,
+)
 from everpost.store.lists.cursor import BEGINNING, Key
 from everpost.store.sqlite.care.meta import get_value, set_value
 from everpost.store.sqlite.file.connection import snapshot
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.duplicates import named_rows
 from everpost.store.sqlite.tasks.failures import keep_failures
 
@@ -28,16 +41,17 @@ class SqliteFailures:
     async def groups(self, since_s: int, now_s: int, limit: int = 100) -> Failures:
         """See the port."""
         window = window_of(since_s, now_s)
-        given = {"slice_s": window.slice_s, "began_s": window.began_s, "most": MOST_COUNTS, "limit": limit}
-        starts = [window.began_s + window.slice_s * number for number in range(window.slices)]
+        coarse = {"slice_s": window.coarse_s, "began_s": window.coarse_began_s, "most": MOST_COUNTS}
 
         def look(connection: sqlite3.Connection) -> Failures:
             with snapshot(connection):
-                top = named_rows(connection, "top_failures", given)
+                top = named_rows(connection, "top_failures", coarse | {"limit": limit + SLACK})
                 groups = [[row["cause"], row["platform"], row["account_id"]] for row in top]
-                wanted = {"groups": _json(groups), "slices": _json(starts), "slice_s": window.slice_s}
+                wanted = {"groups": _json([ALL, *groups]), "slices": _json(window.starts()), "slice_s": window.slice_s}
                 slices = named_rows(connection, "failure_slices", wanted)
-            return failures_of(window, top, slices, counted=top[0]["numbers"] if top else 0)
+                found = failures_of(window, top, slices, limit)
+                known = connection.execute(load("known_failures"), {"task_ids": _json(samples_of(found))})
+                return with_samples(found, {task_id for (task_id,) in known})
 
         return await self._database.read(look)
 

@@ -5,9 +5,13 @@ WITH taken AS (
     RETURNING began_s, cause, platform, account_id, tasks, first_s, last_s, sample
 )
 INSERT INTO failure_counts AS n (slice_s, began_s, cause, platform, account_id, tasks, first_s, last_s, sample)
-SELECT size, began_s / size * size, cause, platform, account_id, sum(tasks), min(first_s), max(last_s),
+SELECT size, taken.began_s / size * size, e.cause, e.platform, e.account_id, sum(tasks), min(first_s), max(last_s),
     (array_agg(sample ORDER BY last_s DESC NULLS LAST, sample DESC))[1]
-FROM taken CROSS JOIN unnest(ARRAY[300, 3600, 86400]::bigint[]) AS size
+FROM taken
+CROSS JOIN unnest(ARRAY[300, 3600, 86400]::bigint[]) AS size
+CROSS JOIN LATERAL (
+    VALUES (taken.cause, taken.platform, taken.account_id), ('', '', '') -- and all groups together
+) AS e (cause, platform, account_id)
 GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
 ON CONFLICT (slice_s, began_s, cause, platform, account_id) DO UPDATE SET
     tasks = n.tasks + excluded.tasks,

@@ -1,0 +1,35 @@
+"""The inbox of tasks of unknown outcome: the evidence, and a person's two decisions, one task after the other."""
+
+from everpost.access.roles import ANONYMOUS
+from everpost.api.console.frame import render
+from everpost.api.console.pages.task import attempts_of, decoded, fields_of, media_of
+from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.rights import caller_of
+from everpost.api.routes.one_task import checked_id
+from everpost.api.services import ApiRequest, services_of
+from everpost.store.history import TaskFilter
+from everpost.task.model import TaskStatus
+
+SHOWN = 50
+
+
+async def show_unknown(request: ApiRequest) -> JsonAnswer:
+    """Answer with the inbox. The task that the address names is open, else the first of the list."""
+    services = services_of(request)
+    page = await services.tasks.page(TaskFilter(status=TaskStatus.UNKNOWN), request.query_params.get("cursor"), SHOWN)
+    named = request.query_params.get("task")
+    open_id = named or (page.rows[0].task_id if page.rows else None)
+    task = None if open_id is None else (await services.tasks.show(checked_id(open_id))).task
+    data = None if task is None else decoded(task.task_data)
+    attempts = [] if task is None else attempts_of(task)
+    return render(
+        request,
+        "unknown.html",
+        page=page,
+        task=task,
+        evidence=next((one["evidence"] for one in reversed(attempts) if one["evidence"]), None),
+        last=attempts[-1] if attempts else None,
+        fields=fields_of(data),
+        media=await media_of(services, data or {}),
+        asks_name=caller_of(request).name == ANONYMOUS,
+    )

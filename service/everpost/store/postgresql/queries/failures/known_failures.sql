@@ -1,0 +1,1 @@
+SELECT task_id FROM failures WHERE task_id = ANY (:task_ids::text[])
