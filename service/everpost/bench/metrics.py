@@ -65,6 +65,24 @@ _SCALE = (
     _less("scale_waits", "scale", "... looks that found a connection waiting for a lock, 4 + 4", "%", 0, worst=True),
 )  # fmt: skip
 
+
+def _lane(group: str, kind: str) -> tuple[Metric, ...]:
+    """The rows of a measurement with tasks that wait outside the queue."""
+    none, many = f"{group}_none", f"{group}_many"
+    return (
+        _more(f"{group}_parked", group, f"Due tasks of a {kind} account, into their lane", "tasks/s"),
+        _more(none, group, f"In turns: end to end of others, none of a {kind} account waits", "tasks/s"),
+        _more(many, group, "... many wait", "tasks/s"),
+        _more(group, group, "... many to none, in each pair of turns", "x", 0.9),
+        _less(f"{none}_cpu", group, "... CPU a task, none waits", "ms"),
+        _less(f"{many}_cpu", group, "... CPU a task, many wait", "ms"),
+        _less(f"{none}_p50", group, "Idle, in turns: answer to recorded, p50, none waits", "ms"),
+        _less(f"{many}_p50", group, "... many wait", "ms", base=f"{none}_p50", goal_ratio=1.1),
+        _less(f"{none}_p99", group, "... p99, none waits", "ms"),
+        _less(f"{many}_p99", group, "... many wait", "ms", base=f"{none}_p99", goal_ratio=1.25),
+    )
+
+
 METRICS = (
     _more("engine_arq", "engine", "Engine alone, no SQLite: stock arq.Worker, poll 0.01 s", "jobs/s"),
     _more(
@@ -116,16 +134,9 @@ METRICS = (
     _less("rss_api_backlog", "backlog", "Memory under load and a backlog: API", "MB", 70, base="rss_api"),
     _less("rss_worker_backlog", "backlog", "Memory under load and a backlog: worker", "MB", 60, base="rss_worker"),
     _less("relay_round", "backlog", "... until the relay has looked for all of it", "s"),
-    _more("limits_parked", "limits", "Due tasks of a limited account, into their lane", "tasks/s"),
-    _more("limits_none", "limits", "In turns: end to end of others, none waits for a limit", "tasks/s"),
-    _more("limits_many", "limits", "... many wait", "tasks/s"),
-    _more("limits", "limits", "... many to none, in each pair of turns", "x", 0.9),
-    _less("limits_none_cpu", "limits", "... CPU a task, none waits", "ms"),
-    _less("limits_many_cpu", "limits", "... CPU a task, many wait", "ms"),
-    _less("limits_none_p50", "limits", "Idle, in turns: answer to recorded, p50, none waits", "ms"),
-    _less("limits_many_p50", "limits", "... many wait", "ms", base="limits_none_p50", goal_ratio=1.1),
-    _less("limits_none_p99", "limits", "... p99, none waits", "ms"),
-    _less("limits_many_p99", "limits", "... many wait", "ms", base="limits_none_p99", goal_ratio=1.25),
+    *_lane("limits", "limited"),
+    *_lane("held", "held"),
+    _more("held_resumed", "held", "The same tasks, from the account's resumption to the last record", "tasks/s"),
     _less("start_api", "start", "`everpost api` until it answers", "s", 0.8),
     _less("start_worker", "start", "`everpost worker` until it claims", "s", 0.6),
     _more("grown_empty", "grown", "In turns: end to end with an empty history", "tasks/s"),

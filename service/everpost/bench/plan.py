@@ -24,7 +24,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         batch_retries: Tasks of one batch retry.
         requests: Requests of each list per run.
         backlog: Tasks that wait while memory is measured.
-        limited: Tasks of a limited account that wait while others are measured.
+        limited: Tasks of a limited or held account that wait while others are measured.
         idle_s: Seconds an idle worker is watched per run.
         pairs: How often two stacks are measured in turns.
         pair_tasks: Tasks of each turn, for each API.

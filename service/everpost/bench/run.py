@@ -13,7 +13,7 @@ from everpost.bench.backlog import measure_backlog
 from everpost.bench.due import measure_due
 from everpost.bench.engine import measure_claims, measure_engine
 from everpost.bench.fleet import WORKERS, measure_fleet
-from everpost.bench.limits import measure_limits
+from everpost.bench.limits import measure_held, measure_limits
 from everpost.bench.machine import describe_machine, describe_versions
 from everpost.bench.metrics import GROUPS, GROWING
 from everpost.bench.pairs import measure_beside, measure_grown
@@ -62,6 +62,7 @@ MEASUREMENTS: Mapping[str, Group] = MappingProxyType(
         "list": Group("lists", measure_lists),
         "backlog": Group("memory, with a backlog", measure_backlog, apis=0, workers=0),
         "limits": Group("with tasks that wait for a limit, in turns with none", measure_limits, apis=0, workers=0),
+        "held": Group("with tasks of a held account, in turns with none", measure_held, apis=0, workers=0),
         "start": Group("starts", measure_start, apis=0, workers=0),
         "grown": Group("end to end, in turns with an empty history", measure_grown, only_grown=True),
     }

@@ -30,7 +30,8 @@ REFUSING = "bench-refusing"  # the platform whose tasks fail at once
 SLOW = "bench-slow"  # the platform whose tasks take a while
 WAITING = "bench-waiting"  # the platform of the backlog
 LIMITED = "bench-limited"  # the platform with a limit for each account
-OPTIONS = {ACCEPTING: "", REFUSING: ", refuse = true", SLOW: ", takes_s = 0.5", WAITING: "", LIMITED: ""}
+HELD = "bench-held"  # the platform with a paused account
+OPTIONS = {ACCEPTING: "", REFUSING: ", refuse = true", SLOW: ", takes_s = 0.5", WAITING: "", LIMITED: "", HELD: ""}
 LIMITS = {LIMITED: "account_limits = { concurrency = 1, rates = [{ count = 2, per_s = 1 }] }"}
 SLOTS = Settings().max_jobs  # slots of a worker
 

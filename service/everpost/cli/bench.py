@@ -30,6 +30,7 @@ GROUPS = (
         "list",
         "backlog",
         "limits",
+        "held",
         "start",
     ),
     "grown",
