@@ -180,10 +180,11 @@ async def test_the_size_of_a_tasks_data_is_known_wherever_it_is(store: Store) ->
     await end(store, "ended", "archived")
     await store.changes.apply(remove_of("archived"), NOW_MS)
     await store.ledger.end([record_of("raw", TaskStatus.FAILED, raw_job=b"\x80" * 70)])
-    for whole in (False, True):
-        found = await store.changes.find([*tasks, "raw", "nowhere"], whole=whole)
-        sizes = [len(task.task_data) for task in tasks.values()]
-        assert [candidate.size_bytes for candidate in found] == [*sizes, 70, 0]
+    asked = [*tasks, "raw", "nowhere", "raw"]
+    sizes = [*(len(task.task_data) for task in tasks.values()), 70, 0, 70]
+    assert [candidate.size_bytes for candidate in await store.changes.find(asked, whole=True)] == sizes
+    assert await store.history.sizes(asked) == sizes
+    assert await store.history.sizes([]) == []
 
 
 async def test_a_retry_is_a_new_task_at_the_end_of_the_chain(store: Store, kit: StoreKit) -> None:

@@ -300,6 +300,9 @@ class History(Protocol):
         missing if it does not fit, or if no place has it or its data.
         """
 
+    async def sizes(self, task_ids: Sequence[str]) -> list[int]:
+        """The size of each task's data as stored, in bytes; 0 if the store has no data of it."""
+
     async def total(self, wanted: TaskFilter, limit: int | None = COUNTED, *, within_s: float = SEARCH_S) -> Total:
         """How many tasks match.
 

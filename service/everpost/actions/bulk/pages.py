@@ -20,7 +20,6 @@ class Pages:
     def __init__(self, store: Store) -> None:
         self._archive = store.archive
         self._history = store.history
-        self._changes = store.changes
 
     async def count(self, request: BulkRequest) -> int:
         """The number of tasks."""
@@ -53,5 +52,4 @@ class Pages:
 
     async def fitting(self, task_ids: Sequence[str]) -> Sequence[str]:
         """The first of the tasks, as many as one transaction can take, by their data."""
-        found = await self._changes.find(task_ids, whole=False)
-        return task_ids[: count_fitting((task.size_bytes for task in found), CHUNK_BYTES)]
+        return task_ids[: count_fitting(await self._history.sizes(task_ids), CHUNK_BYTES)]

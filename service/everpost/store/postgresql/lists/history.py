@@ -107,6 +107,13 @@ class PostgresqlHistory:
         )
         return {row["task_id"]: row["data"].encode() for row in rows if row["data"] is not None}
 
+    async def sizes(self, task_ids: Sequence[str]) -> list[int]:
+        """See `History`."""
+        asked = [task_id for task_id in task_ids if storable(task_id) == task_id]
+        rows = await self._database.read(lambda connection: connection.fetch_all("find_sizes", task_ids=asked))
+        sizes = {row["task_id"]: row["size_bytes"] for row in rows}
+        return [sizes.get(task_id, 0) for task_id in task_ids]
+
     async def total(self, wanted: TaskFilter, limit: int | None = COUNTED, *, within_s: float = SEARCH_S) -> Total:
         """See `History`."""
         return await self._searching(wanted, lambda finder: finder.total(limit), within_s=within_s)

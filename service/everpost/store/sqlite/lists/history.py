@@ -35,6 +35,7 @@ from everpost.store.sqlite.lists.detail import data_of_tasks, find_ids, find_tas
 from everpost.store.sqlite.lists.finder import Finder, find_rows
 from everpost.store.sqlite.lists.rows import KEY_ALONE, ROW
 from everpost.store.sqlite.queries import load
+from everpost.store.sqlite.tasks.positions import json_list
 from everpost.task.place import Place
 
 Result = TypeVar("Result")
@@ -95,6 +96,13 @@ class SqliteHistory:
         return await self._database.search(
             lambda connection: data_of_tasks(connection, task_ids, most_bytes), looks_far=False
         )
+
+    async def sizes(self, task_ids: Sequence[str]) -> list[int]:
+        """See `History`."""
+        asked = {"task_ids": json_list(task_ids)}
+        rows = await self._database.read(lambda connection: connection.execute(load("find_sizes"), asked).fetchall())
+        sizes: dict[str, int] = dict(rows)
+        return [sizes.get(task_id, 0) for task_id in task_ids]
 
     async def total(self, wanted: TaskFilter, limit: int | None = COUNTED, *, within_s: float = SEARCH_S) -> Total:
         """See `History`."""
