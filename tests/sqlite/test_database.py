@@ -15,7 +15,7 @@ from everpost.store.sqlite.file import connection
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.transactions import LOCK_WAIT_S
 from everpost.store.sqlite.library import sqlite3
-from everpost.store.task_rows import accepted_row
+from everpost.store.sqlite.tasks.acceptance import rows_of_accepted
 from fair_time import fair_s
 from store_rows import START_MS, make_task
 
@@ -212,7 +212,7 @@ async def test_a_rolled_back_write_does_not_prove_that_a_full_file_is_writable(d
     await fill(database)
     with pytest.raises(DatabaseUnwritable):
         await database.write(insert("x" * 100_000))
-    twice = [accepted_row(make_task("twice"), START_MS)] * 2
+    twice = rows_of_accepted([make_task("twice")] * 2, START_MS)
     with pytest.raises(sqlite3.IntegrityError):
         await database.write_rows("accept_tasks", twice)
     assert kind_of_trouble(database) is DatabaseUnwritable

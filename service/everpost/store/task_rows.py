@@ -15,7 +15,10 @@ MOST_ACCOUNTS = 100  # that are listed with a file
 
 
 def accepted_row(task: Task, now_ms: int) -> dict[str, Any]:
-    """A task's first row in the ledger; a column that few tasks have is left out if it is NULL."""
+    """A task's first row in the ledger; the last column, which few tasks have, is left out if it is NULL.
+
+    SQLite's `accept_tasks.sql` takes the values in this order.
+    """
     row = {
         "task_id": task.task_id,
         "priority": task.priority,

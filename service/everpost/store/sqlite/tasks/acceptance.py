@@ -1,6 +1,7 @@
 """Writes accepted tasks into the ledger: with an Idempotency-Key only once, and with the answer to the client."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -21,9 +22,14 @@ KeyFinding = FirstAnswer | KeyReused | None
 def accept_tasks(connection: sqlite3.Connection, tasks: Sequence[Task], now_ms: int) -> None:
     """Write the rows of tasks, all in one statement, and which files they use."""
     if tasks:
-        rows = msgspec.json.encode([accepted_row(task, now_ms) for task in tasks]).decode()
+        rows = msgspec.json.encode(rows_of_accepted(tasks, now_ms)).decode()
         connection.execute(load("accept_tasks"), {"rows": rows})
         use_files(connection, tasks)
+
+
+def rows_of_accepted(tasks: Sequence[Task], now_ms: int) -> list[tuple[Any, ...]]:
+    """The tasks as rows for `accept_tasks.sql`."""
+    return [tuple(accepted_row(task, now_ms).values()) for task in tasks]
 
 
 def find_answer(connection: sqlite3.Connection, key: IdempotencyKey) -> KeyFinding:

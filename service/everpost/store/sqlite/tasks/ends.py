@@ -42,9 +42,26 @@ def end_tasks(
 
 def rows_of_ended(records: Sequence[TaskRecord]) -> list[tuple[Any, ...]] | None:
     """The records as rows for `end_tasks.sql`; None if one lacks its columns."""
-    if any(record.columns is None for record in records):
-        return None
-    return [(record, *times_of(record), failure_of(record)) for record in records]
+    rows = []
+    for record in records:
+        if record.columns is None:
+            return None
+        rows.append(
+            (
+                record.task_id,
+                record.status,
+                *times_of(record),
+                record.attempt,
+                record.error_class,
+                record.error_message,
+                record.result,
+                record.provider_post_id,
+                record.publish_url,
+                *msgspec.structs.astuple(record.columns),
+                failure_of(record),
+            )
+        )
+    return rows
 
 
 def _move(connection: sqlite3.Connection, records: Sequence[TaskRecord]) -> bool:

@@ -23,11 +23,10 @@ from everpost.store.ledger import (
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
-from everpost.store.sqlite.tasks.acceptance import accept_once, find_answer
+from everpost.store.sqlite.tasks.acceptance import accept_once, find_answer, rows_of_accepted
 from everpost.store.sqlite.tasks.checkpoints import save_checkpoint
 from everpost.store.sqlite.tasks.claims import adopt_tasks, check_claims, note_lost_attempts
 from everpost.store.sqlite.tasks.ends import end_tasks, rows_of_ended
-from everpost.store.task_rows import accepted_row
 from everpost.task.model import Attempt, Task, TaskRecord
 
 FILES_OF = attrgetter("file_ids")
@@ -43,7 +42,7 @@ class SqliteLedger:
         """See `Ledger.accept`."""
         try:
             if once is None and not any(map(FILES_OF, tasks)):
-                await self._database.write_rows("accept_tasks", [accepted_row(task, now_ms) for task in tasks])
+                await self._database.write_rows("accept_tasks", rows_of_accepted(tasks, now_ms))
                 return None
             found = await self._database.write(lambda connection: accept_once(connection, tasks, now_ms, once))
         except sqlite3.IntegrityError as error:
