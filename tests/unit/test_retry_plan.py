@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from everpost.actions.retry_data import look
-from everpost.errors import QueueUnreachable, TaskNotFound, TaskRunning, TaskUnreadable, UnknownPlatform
+from everpost.errors import InvalidValue, QueueUnreachable, TaskNotFound, TaskRunning, TaskUnreadable, UnknownPlatform
 from everpost.platforms import Catalogue
 from everpost.queue.task_queue import TaskQueue
 from everpost.task.candidate import LARGEST_LOCKED, Candidate, StoredData
@@ -134,6 +134,23 @@ def test_large_data_and_messages_of_stock_clients_are_not_read_under_the_lock(
     candidate: Candidate, known: Known | None
 ) -> None:
     assert decided(candidate, known).action is RetryAction.LOOK
+
+
+@pytest.mark.parametrize(
+    ("schedule_time", "action"),
+    [("null", RetryAction.RETRY), ('""', RetryAction.RETRY), ('"2030-01-01 10:00"', RetryAction.LOOK)],
+)
+def test_the_zone_of_an_account_is_looked_for_only_if_there_is_a_time(schedule_time: str, action: RetryAction) -> None:
+    plan = msgspec.structs.replace(plan_of(), has_account_zones=True)
+    data = f'{{"platform":"douyin","schedule_time":{schedule_time}}}'.encode()
+    assert plan.decide(store_has(data)).action is action
+
+
+def test_data_of_redis_that_is_no_json_object_in_utf_8_is_refused() -> None:
+    for data in (b'{"platform":"douyin","title2":"\xff"}', b"[1]", b"{", b"1"):
+        refusal = plan_of().make(store_has(None), redis_has(data))
+        assert isinstance(refusal, InvalidValue)
+        assert refusal.path == "$.task_data"
 
 
 async def test_a_look_asks_redis_only_for_what_the_store_does_not_have_whole() -> None:

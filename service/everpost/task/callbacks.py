@@ -58,9 +58,8 @@ def _is_private(host: str) -> bool:
         return False
 
 
-def callback_url_of(data: Mapping[str, Any], options: Mapping[str, Any]) -> str | None:
-    """The address in a task's data; None if there is none, or no callback can be sent there."""
-    url = data.get(MEMBER)
+def callback_url_of(url: Any, options: Mapping[str, Any]) -> str | None:
+    """The `callback_url` of a task's data; None if there is none, or no callback can be sent there."""
     return url if isinstance(url, str) and _fault_of(url, options) is None else None
 
 

@@ -59,6 +59,11 @@ def file_refs_of(data: Mapping[str, Any]) -> Sequence[FileRef]:
         raise InvalidValue(f"{message}.", f"{'$.files' if files else '$'}{path.rstrip('`')}") from error
 
 
+def may_name_files(files: Any, file_id: Any, *, has_inherited: bool) -> bool:
+    """Whether a task's `files` or `file_id` may have ids of records; only the original's are numbers."""
+    return bool(files) or (file_id is not None and (has_inherited or type(file_id) is str))
+
+
 def keys_of(data: Mapping[str, Any], *, has_inherited: bool = True) -> tuple[str, ...]:
     """The ids that a task's data name, each once; none if they cannot be read.
 
@@ -66,8 +71,7 @@ def keys_of(data: Mapping[str, Any], *, has_inherited: bool = True) -> tuple[str
         has_inherited: The store has records of the original, whose ids are numbers. Without any, only ids of the form
             that Everpost makes can be its own.
     """
-    file_id = data.get("file_id")
-    if not data.get("files") and (file_id is None or not (has_inherited or is_own_id(str(file_id)))):
+    if not may_name_files(data.get("files"), data.get("file_id"), has_inherited=has_inherited):
         return ()
     try:
         keys = [ref.key for ref in file_refs_of(data)]

@@ -140,7 +140,7 @@ def task_of_occurrence(
         batch_id=recurrence.recurrence_id,
         accepted_by=accepted_by,
         file_ids=keys_of(data),
-        callback_url=callback_url_of(data, callback_options),
+        callback_url=callback_url_of(data.get("callback_url"), callback_options),
         late_at_ms=latest_start_ms(data.get("late_after_s"), late_after_s, None, time_ms),
     )
 

@@ -10,9 +10,10 @@ from everpost.errors import InvalidValue, ServiceError, TaskNotFound, TaskRunnin
 from everpost.platforms import Catalogue
 from everpost.task.callbacks import callback_url_of
 from everpost.task.candidate import LARGEST_LOCKED, Candidate
+from everpost.task.data_fields import DataFields, read_fields
 from everpost.task.duplicate_rules import Guard, guard_of, guard_of_data
 from everpost.task.edits import Edit
-from everpost.task.file_refs import keys_of
+from everpost.task.file_refs import keys_of, may_name_files
 from everpost.task.late_rules import latest_start_ms
 from everpost.task.model import Task, TaskStatus
 from everpost.task.place import Place, Position
@@ -130,8 +131,10 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
             return candidate.size_bytes > LARGEST_LOCKED or not was_redis_asked
         if data.raw_job is not None or self.edit is not None:  # what the new version names is looked for
             return True
-        may_need_zone = self.has_account_zones and SCHEDULED in data.task_data
-        return may_need_zone or (data.is_rebuilt and not was_redis_asked)
+        may_need_zone = (
+            self.has_account_zones and SCHEDULED in data.task_data and read_fields(data.task_data).schedule_time
+        )
+        return bool(may_need_zone) or (data.is_rebuilt and not was_redis_asked)
 
     def make(self, candidate: Candidate, job: QueuedJob | None) -> Made | ServiceError:
         """Make the new task, or return the error that prevents it."""
@@ -139,42 +142,49 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
         if chosen is None:
             return TaskNotFound(candidate.task_id)
         try:
-            data = decoded_data(chosen.task_data)
             if self.edit is not None:
-                return self._edited(candidate.task_id, self.edit, data, chosen)
-            platform = self.catalogue.find(data.get("platform", ""))
+                return self._edited(candidate.task_id, self.edit, chosen)
+            fields = read_fields(chosen.task_data)
+            platform = self.catalogue.find(fields.platform)
         except ServiceError as error:
             return error
-        due_at_ms, unscheduled = self._due_at(data.get("schedule_time"), data.get("schedule_fold"))
+        due_at_ms, unscheduled = self._due_at(fields.schedule_time, fields.schedule_fold)
         task = Task(
             task_id=self.new_ids[candidate.task_id],
             task_data=chosen.task_data,
             platform=platform.name,
-            account_id=str(data.get("account_id") or ""),
-            title=str(data.get("title") or ""),
+            account_id=str(fields.account_id or ""),
+            title=str(fields.title or ""),
             priority=chosen.priority,
             created_at_ms=self.now_ms,
             due_at_ms=due_at_ms,
             batch_id=self.batch_id,
             accepted_by=self.accepted_by,
-            file_ids=keys_of(data, has_inherited=self.has_inherited_files),
-            callback_url=callback_url_of(data, self.catalogue.callback_options),
-            late_at_ms=latest_start_ms(data.get("late_after_s"), platform.late_after_s, due_at_ms, self.now_ms),
+            file_ids=self._file_ids(fields),
+            callback_url=callback_url_of(fields.callback_url, self.catalogue.callback_options),
+            late_at_ms=latest_start_ms(fields.late_after_s, platform.late_after_s, due_at_ms, self.now_ms),
         )
-        guard = guard_of_data(platform, data, max(self.now_ms, due_at_ms or 0))
+        guard = None
+        if platform.duplicate_window_s is not None:
+            guard = guard_of_data(platform, decoded_data(chosen.task_data), max(self.now_ms, due_at_ms or 0))
         origin = chosen.origin
         if unscheduled is not None:
             warning = "; ".join(filter(None, (origin.warning, unscheduled)))
             origin = msgspec.structs.replace(origin, warning=warning)
         return Made(task, origin, guard)
 
-    def _edited(self, task_id: str, edit: Edit, data: Mapping[str, Any], chosen: ChosenData) -> Made:
+    def _edited(self, task_id: str, edit: Edit, chosen: ChosenData) -> Made:
         """The new task with edited data. Its priority is the original's, unless the edit names another."""
-        submission = edit.apply(data, self.now_ms, self.zone)
+        submission = edit.apply(decoded_data(chosen.task_data), self.now_ms, self.zone)
         task = submission.task(self.now_ms, self.accepted_by, self.batch_id)
         priority = task.priority if "priority" in edit.patch else chosen.priority
         task = msgspec.structs.replace(task, task_id=self.new_ids[task_id], priority=priority)
         return Made(task, chosen.origin, guard_of(submission, self.now_ms), submission)
+
+    def _file_ids(self, fields: DataFields) -> tuple[str, ...]:
+        if not may_name_files(fields.files, fields.file_id, has_inherited=self.has_inherited_files):
+            return ()
+        return keys_of(msgspec.structs.asdict(fields), has_inherited=self.has_inherited_files)
 
     def _due_at(self, schedule_time: Any, fold: Any) -> tuple[int | None, str | None]:
         if not schedule_time:

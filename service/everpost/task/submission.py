@@ -13,7 +13,7 @@ from everpost.garbage import without_collection
 from everpost.platforms import Catalogue, Platform
 from everpost.settings import MOST_S
 from everpost.task import callbacks
-from everpost.task.file_refs import FileRefs, check_refs, keys_of
+from everpost.task.file_refs import FileRefs, check_refs, keys_of, may_name_files
 from everpost.task.late_rules import latest_start_ms
 from everpost.task.model import DEFAULT_PRIORITY, Task, new_task_id
 from everpost.task.pattern_words import in_words
@@ -158,7 +158,7 @@ class SubmissionReader:
         if view.callback_url is not None:
             self.check_callback_url(view.callback_url)
         file_ids: tuple[str, ...] = ()
-        if view.files or (view.file_id is not None and (self._has_inherited_files or type(view.file_id) is str)):
+        if may_name_files(view.files, view.file_id, has_inherited=self._has_inherited_files):
             file_ids = keys_of(data, has_inherited=self._has_inherited_files)
         task_data, known = encode_json(data), self._known.get(platform.name, KNOWN_FIELDS)
         unknown = () if known.issuperset(data) else unknown_among(data, known)
