@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from everpost.api.http.rights import PUBLIC, right_of
 from everpost.api.openapi.describe import EVERYWHERE, WITH_BODY
 from everpost.api.openapi.frame import document_of
 from everpost.app import create_app
@@ -24,8 +25,14 @@ SHOWN_CHARACTERS = 220  # of a description in the table
 
 
 def document() -> Document:
-    """The OpenAPI document as an API serves it; nothing is opened for it."""
-    found: Document = document_of(create_app(temporary_settings(Path(), redis="redis://127.0.0.1:1/0")))
+    """The OpenAPI document as an API serves it, each operation with its `right`; nothing is opened for it."""
+    app = create_app(temporary_settings(Path(), redis="redis://127.0.0.1:1/0"))
+    found: Document = document_of(app)
+    for route in app.routes:
+        operations = found["paths"].get(getattr(route, "path_format", ""), {})
+        for handler in getattr(route, "route_handlers", ()):
+            for method in {name.lower() for name in handler.http_methods} & set(operations):
+                operations[method]["right"] = "nothing" if handler.opt.get(PUBLIC) else f"`{right_of(handler).value}`"
     return found
 
 
@@ -50,8 +57,8 @@ def routes_table(of: Document) -> list[str]:
     """The routes by tag, each with its summary and the first sentences of its description."""
     lines: list[str] = []
     for name, description, tagged in by_tag(of):
-        rows = [(f"`{method} {path}`", _in_short(operation)) for method, path, operation in tagged]
-        lines += ["", f"**{name}.** {description}", "", *table(("route", "meaning"), rows)]
+        rows = [(f"`{method} {path}`", operation["right"], _in_short(operation)) for method, path, operation in tagged]
+        lines += ["", f"**{name}.** {description}", "", *table(("route", "needs", "meaning"), rows)]
     return lines[1:]
 
 
@@ -66,7 +73,10 @@ def _in_short(operation: Mapping[str, Any]) -> str:
 
 def routes_details(of: Document) -> str:
     """What each route takes and answers."""
-    lines: list[str] = []
+    lines = [
+        f"All routes may answer {_listed(EVERYWHERE)} too, and those with a body {_listed(WITH_BODY)}.",
+        "The fields of answers are in `/schema`.",
+    ]
     for name, _, tagged in by_tag(of):
         lines += ["", f"### {name}", ""]
         for route in tagged:
@@ -74,8 +84,13 @@ def routes_details(of: Document) -> str:
     return "\n".join(lines)
 
 
+def _listed(codes: Sequence[str]) -> str:
+    return ", ".join(f"`{code}`" for code in codes)
+
+
 def _details(of: Document, method: str, path: str, operation: Mapping[str, Any]) -> Iterator[str]:
     yield from ("", f"#### {method} {path}", "", _paragraphs(operation.get("description", operation["summary"])))
+    yield from ("", f"Needs: {operation['right']}.")
     if parameters := operation.get("parameters"):
         rows = [_parameter(of, parameter) for parameter in parameters]
         yield from ("", *table(("parameter", "where", "values", "meaning"), rows))
