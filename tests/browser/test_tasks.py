@@ -25,7 +25,7 @@ def scene_at_work(scene: Scene) -> Scene:
 
 @pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.name)
 @pytest.mark.parametrize(
-    "path", ["tasks", "tasks?status=failed&q=Episode", "unknown", "schedule", "batches", "operations"]
+    "path", ["tasks", "tasks?status=failed&q=Episode", "unknown", "schedule", "batches", "operations", "audit"]
 )
 def test_a_page_is_sound(browser: Browser, scene: Scene, path: str, look: Look) -> None:
     with viewing(browser, look) as page:

@@ -35,7 +35,12 @@ class Entry(NamedTuple):
 
 NAVIGATION: tuple[tuple[Entry, ...], ...] = (
     (Entry("now", ""), Entry("tasks", "tasks"), Entry("unknown", "unknown")),
-    (Entry("schedule", "schedule"), Entry("batches", "batches"), Entry("operations", "operations")),
+    (
+        Entry("schedule", "schedule"),
+        Entry("batches", "batches"),
+        Entry("operations", "operations"),
+        Entry("audit", "audit"),
+    ),
     (Entry("accounts", "accounts"), Entry("platforms", "platforms"), Entry("limits", "limits")),
     (Entry("help", "help"),),
 )

@@ -48,6 +48,8 @@ FILTER = (
     "retry_of",
 )  # fmt: skip
 
+AUDITED = ("who", "action", "target", "how", "outcome", "after", "before")
+
 SHOWN = (
     Page("/", "pages.now:show_now", READ, ("span",)),
     Page("/tasks", "pages.tasks:show_tasks", READ, (*FILTER, "column*", "cursor")),
@@ -59,6 +61,7 @@ SHOWN = (
     Page("/batches/{batch_id:str}", "pages.batches:show_batch", READ, ("cursor",)),
     Page("/operations", "pages.bulk:show_operations", READ, ("before",)),
     Page("/operations/{operation_id:str}", "pages.bulk:show_operation", READ),
+    Page("/audit", "pages.audit:show_audit", OPERATE, (*AUDITED, "cursor")),
     Page("/accounts", "pages.accounts:show_accounts", READ, ("platform", "status", "cursor")),
     Page("/accounts/new", "pages.accounts:show_new_account", ADMIN),
     Page("/accounts/{platform:str}/{account_id:str}", "pages.accounts:show_account", READ),

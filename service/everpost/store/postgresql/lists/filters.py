@@ -100,7 +100,7 @@ class Search(msgspec.Struct, frozen=True):
     def counting(self) -> Sql:
         """The statement that counts the tasks up to `:limit`."""
         parts = [
-            f"(SELECT 1 {_source(place, lead)} WHERE {' AND '.join((*lead.terms, *self._checks(place, lead, checks)))})"
+            _counted(place, lead, " AND ".join((*lead.terms, *self._checks(place, lead, checks))))
             for place, lead, checks in self._walks(counting=True)
         ]
         walks = "\nUNION ALL\n".join(parts)
@@ -186,9 +186,10 @@ class Search(msgspec.Struct, frozen=True):
             found.append(f"{_value(place, 'platform')} = ANY (:platform::text[])")
         if wanted.task_ids is not None and "task_ids" not in lead.fields:
             found.append(f"{ID[place]} = ANY (:task_ids::text[])")
+        task_id = _key(place, lead)[1]
         if self.hides_callbacks:
-            found.append(f"right({ID[place]}, {len(SUFFIX)}) <> '{SUFFIX}'")
-        return [f"{ID[place]} IS NOT NULL", *found, *self.bounds.conditions(), *checks]
+            found.append(f"right({task_id}, {len(SUFFIX)}) <> '{SUFFIX}'")
+        return [f"{task_id} IS NOT NULL", *found, *self.bounds.conditions(), *checks]
 
 
 def _value(place: Place, name: str) -> str:
@@ -229,6 +230,12 @@ def _walk(place: Place, lead: Lead, conditions: str) -> str:
     if not lead.each:
         return f"SELECT '{place}' AS place, walk.* FROM ({walk}) AS walk"
     return f"SELECT '{place}' AS place, walk.* FROM (SELECT {lead.each}) AS led CROSS JOIN LATERAL ({walk}) AS walk"
+
+
+def _counted(place: Place, lead: Lead, conditions: str) -> str:
+    """The rows to count. Failures of a cause are counted without the history if the filter asks for nothing else."""
+    source = "FROM failures AS f" if lead.source and "t." not in conditions else _source(place, lead)
+    return f"(SELECT 1 {source} WHERE {conditions})"
 
 
 def _source(place: Place, lead: Lead) -> str:

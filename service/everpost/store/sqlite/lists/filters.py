@@ -93,7 +93,7 @@ def compose(
             place,
             None if columns is None else columns[place],
             lead,
-            (*search, *_checks(wanted, place, lead), *([_is_no_callback(place)] if hides_callbacks else [])),
+            (*search, *_checks(wanted, place, lead), *([_is_no_callback(place, lead)] if hides_callbacks else [])),
             after,
         )
         for place in _places(wanted)
@@ -119,6 +119,8 @@ def _select(place: Place, columns: str | None, lead: Lead, checks: tuple[str, ..
     order = dated if after.created_at is not None else f"{created_at} IS NULL AND {task_id} < :id"
     where = "\n    AND ".join((*lead.terms, order, f"{task_id} IS NOT NULL", *checks))
     if columns is None:
+        if lead.source and all("failed" in check for check in checks):  # nothing else is asked for than failures have
+            source = FAILURES_ALONE
         return f"SELECT 1 FROM {source}\n    WHERE {where}"
     return (
         f"SELECT * FROM (SELECT {columns}, {created_at} AS sort_at, {task_id} AS sort_id\n"
@@ -154,10 +156,11 @@ def _history_leads(wanted: TaskFilter, rarer: str, statuses: int) -> list[Lead]:
     return [_lead(Place.HISTORY, rarer or "created", *([rarer] if rarer else []))]
 
 
-FAILURES = (
+FAILURES_ALONE = (
     "(SELECT task_id AS failed, cause AS failed_of, created_at AS failed_at, platform AS failed_platform,"
-    " account_id AS failed_account FROM failures INDEXED BY failures_cause) CROSS JOIN publish_tasks ON job_id = failed"
+    " account_id AS failed_account FROM failures INDEXED BY failures_cause)"
 )
+FAILURES = f"{FAILURES_ALONE} CROSS JOIN publish_tasks ON job_id = failed"
 
 
 def _cause_lead(wanted: TaskFilter) -> Lead:
@@ -211,8 +214,8 @@ def _checks(wanted: TaskFilter, place: Place, lead: Lead) -> list[str]:
     return checks
 
 
-def _is_no_callback(place: Place) -> str:
-    return f"substr({ID_COLUMN[place]}, -{len(SUFFIX)}) <> '{SUFFIX}'"
+def _is_no_callback(place: Place, lead: Lead) -> str:
+    return f"substr({(lead.key or ('', ID_COLUMN[place]))[1]}, -{len(SUFFIX)}) <> '{SUFFIX}'"
 
 
 def _searches(place: Place, hits: Hits | None) -> list[tuple[tuple[str, ...], bool]]:
