@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, sync_playwright
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from browser_kit.chromium import launched
 from browser_kit.scene import Scene, fill, running_scene
-from browser_kit.view import CHINESE_PHONE, ENGLISH, Look, viewing
+from browser_kit.view import CHINESE_PHONE, DARK, ENGLISH, Look, viewing
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -31,6 +31,9 @@ class Picture(NamedTuple):
 
 PICTURES = (
     Picture("console", ""),
+    Picture("console-tasks", "tasks"),
+    Picture("console-task", "tasks/{task_id}", DARK),
+    Picture("console-unknown", "unknown"),
     Picture("console-phone", "", CHINESE_PHONE),
 )
 
