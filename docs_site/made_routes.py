@@ -13,7 +13,7 @@ from everpost.api.openapi.describe import EVERYWHERE, WITH_BODY
 from everpost.api.openapi.frame import document_of
 from everpost.app import create_app
 from everpost.settings import temporary_settings
-from marked_text import table
+from marked_text import apart, table
 
 Document = Mapping[str, Any]
 Route = tuple[str, str, Mapping[str, Any]]
@@ -89,18 +89,13 @@ def _listed(codes: Sequence[str]) -> str:
 
 
 def _details(of: Document, method: str, path: str, operation: Mapping[str, Any]) -> Iterator[str]:
-    yield from ("", f"#### {method} {path}", "", _paragraphs(operation.get("description", operation["summary"])))
+    yield from ("", f"#### {method} {path}", "", apart(operation.get("description", operation["summary"])))
     yield from ("", f"Needs: {operation['right']}.")
     if parameters := operation.get("parameters"):
         rows = [_parameter(of, parameter) for parameter in parameters]
         yield from ("", *table(("parameter", "where", "values", "meaning"), rows))
     yield from _body(of, operation.get("requestBody"))
     yield from ("", *table(("answer", "meaning"), list(_answers(operation["responses"]))))
-
-
-def _paragraphs(text: str) -> str:
-    """Markdown that says the same in Python-Markdown, which wants an empty line before a list."""
-    return re.sub(r"(?m)^((?!- ).+)\n(?=- )", r"\1\n\n", text)
 
 
 def _parameter(of: Document, parameter: Mapping[str, Any]) -> tuple[str, ...]:

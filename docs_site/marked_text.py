@@ -1,5 +1,6 @@
 """Text that programs write into documents: it stands between two comments with its name."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -15,6 +16,11 @@ def write_between(text: str, made: str, name: str) -> str:
     if not begin or not end:
         raise ValueError(f"no {begin_mark} and {end_mark} to write between")
     return f"{before}{begin_mark}\n{made}\n{end_mark}{after}"
+
+
+def apart(text: str) -> str:
+    """The same for Python-Markdown, which wants an empty line between a paragraph and a list."""
+    return re.sub(r"^((?!- )\S.*)\n(?=- )", r"\1\n\n", text, flags=re.MULTILINE)
 
 
 def row(*cells: str) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 import made_reference
 from made_commands import commands_details
 from made_routes import document, routes_details
-from marked_text import table, write_between
+from marked_text import apart, table, write_between
 from status_drawing import drawing
 
 ROOT = Path(__file__).parents[1]
@@ -66,7 +66,7 @@ def with_site_links(text: str, source: str) -> str:
             return f"{REPOSITORY}/{'tree' if (ROOT / path).is_dir() else 'blob'}/main/{path}{anchor}"
         return f"{os.path.relpath(page, here)}{anchor}"
 
-    return _outside_code(text, lambda part: LINK.sub(link, part))
+    return _outside_code(text, lambda part: LINK.sub(link, apart(part)))
 
 
 def _outside_code(text: str, change: Callable[[str], str]) -> str:

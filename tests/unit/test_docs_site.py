@@ -10,7 +10,7 @@ from everpost.settings import Settings
 from everpost.task.model import MOVES, TaskStatus
 from made_reference import REFERENCE, described_attributes, made, values_of, with_links
 from made_routes import document, routes, routes_details
-from marked_text import row, write_between
+from marked_text import apart, row, write_between
 from site_pages import CONFIG, DECISIONS, configuration, page_of, site_text, sources, with_site_links
 from status_drawing import PLACES, drawing
 
@@ -76,6 +76,10 @@ def test_the_drawing_has_every_status_and_every_move() -> None:
     assert "```mermaid" not in shown
     assert set(PLACES) == set(TaskStatus)
     assert drawing().count('<path d="M') == sum(map(len, MOVES.values())) + 1  # and the head of the arrows
+
+
+def test_a_list_is_apart_from_the_paragraph_before_it() -> None:
+    assert apart("so:\n- a\n  b\n- c\n\n- d") == "so:\n\n- a\n  b\n- c\n\n- d"
 
 
 def test_a_bar_in_a_cell_does_not_end_it() -> None:
