@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/docs/.installed
 
-.PHONY: help install demo run check format test docs reference pictures chaos chaos-fleet peers browser bench arq-suite api-suite clean
+.PHONY: help install demo run check format test docs mcp reference pictures chaos chaos-fleet peers browser bench arq-suite api-suite clean
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -46,6 +46,16 @@ docs: $(DOCS_STAMP)  ## Build the documentation site, with strict links, in buil
 $(DOCS_STAMP): $(STAMP)
 	@$(PYTHON) -m venv --without-pip $(VENV)/docs
 	@$(BIN)/python -m pip --python $(VENV)/docs/bin/python install --quiet --disable-pip-version-check --group docs
+	@touch $@
+
+# The SDK has an environment of its own: Litestar would load pydantic, which the SDK needs.
+MCP_STAMP := $(VENV)/mcp/.installed
+mcp: $(MCP_STAMP)  ## Test the tools for agents with the official client, against a real stack
+	$(BIN)/pytest tests/mcp -m mcp -n 2
+
+$(MCP_STAMP): $(STAMP)
+	@$(PYTHON) -m venv --without-pip $(VENV)/mcp
+	@$(BIN)/python -m pip --python $(VENV)/mcp/bin/python install --quiet --disable-pip-version-check --editable '.[mcp]'
 	@touch $@
 
 reference: $(STAMP)  ## Write the tables of docs/reference anew, from the code

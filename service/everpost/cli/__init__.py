@@ -43,6 +43,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "schedule": ("everpost.cli.schedule:schedule", "Posts that are made again and again, by cron expressions."),
             "cancel": ("everpost.cli.tasks:cancel", "Cancel tasks that have not run."),
             "limits": ("everpost.cli.limits:limits", "Show or change limits; pause platforms and accounts."),
+            "mcp": ("everpost.cli.mcp:mcp", "Serve tools for agents (Model Context Protocol)."),
             "callbacks": ("everpost.cli.callbacks:callbacks", "List callbacks, and send one again."),
             "resume": ("everpost.cli.restore:resume", "End the pause after a backup was restored."),
         },
