@@ -51,7 +51,7 @@ $(DOCS_STAMP): $(STAMP)
 # The SDK has an environment of its own: Litestar would load pydantic, which the SDK needs.
 MCP_STAMP := $(VENV)/mcp/.installed
 mcp: $(MCP_STAMP)  ## Test the tools for agents with the official client, against a real stack
-	$(BIN)/pytest tests/mcp -m mcp -n 2
+	$(BIN)/pytest tests/agents -m mcp -n 2
 
 $(MCP_STAMP): $(STAMP)
 	@$(PYTHON) -m venv --without-pip $(VENV)/mcp
