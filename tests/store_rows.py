@@ -33,6 +33,7 @@ EVERY_FILTER: dict[str, Any] = {
     "retry_of": "r",
     "task_ids": ("x", "y"),
     "q": "测试",
+    "reach": ("douyin", "3\na"),
 }
 """A value for each filter of lists."""
 

@@ -19,10 +19,11 @@ from everpost.api.console.table import console_routes
 from everpost.api.files.signed import LinkCheck
 from everpost.api.http.audited import Refusals
 from everpost.api.http.bodies import headers_of
-from everpost.api.http.credentials import check_caller
+from everpost.api.http.credentials import Guards, check_caller
 from everpost.api.http.head_requests import answer_head_as_get
 from everpost.api.http.heads import HeaderLines, check_head
 from everpost.api.http.parameters import check_parameters
+from everpost.api.http.rates import OwnRates
 from everpost.api.http.sites import SiteCheck
 from everpost.api.no_events import NoEvents
 from everpost.api.openapi.frame import openapi_config
@@ -68,7 +69,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, tracing: "Trac
     _ = settings.redis_address
     sites = SiteCheck(settings)
     links = LinkCheck(settings)
-    refusals = Refusals()
+    guards = Guards(sites, Refusals(), OwnRates())
 
     async def check_request(request: ApiRequest) -> None:  # with a guard, Litestar would copy the route each time
         scope = request.scope
@@ -77,7 +78,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, tracing: "Trac
         has_query = bool(scope["query_string"])
         if not has_query or not links.admits(request):
             sites.check(scope["method"], headers)
-            await check_caller(request, headers, sites, refusals)
+            await check_caller(request, headers, guards)
         if has_query:
             check_parameters(request)
 

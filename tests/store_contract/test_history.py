@@ -391,3 +391,17 @@ async def test_data_is_found_in_every_place_as_much_as_fits(store: Store, kit: S
     assert await store.history.data_of(wanted, most) == {name: sizes[name] for name in ("task3", "task0")}
     assert await store.history.data_of(wanted, 1) == {"task3": sizes["task3"]}
     assert await store.history.data_of([], 1) == {}
+
+
+async def test_a_filter_reaches_whole_platforms_and_single_accounts(store: Store, kit: StoreKit) -> None:
+    pairs = [("douyin", "a"), ("3", "b"), ("bilibili", "a"), ("bilibili", "b"), ("xhs", "a")]
+    for number, (platform, account_id) in enumerate(pairs):
+        task = make_task(f"task{number}", platform=platform, account_id=account_id)
+        await (add_ended if number % 2 else accept)(store, task)
+    reach = ("douyin", "3", "bilibili\na")
+    wanted = TaskFilter(reach=reach)
+    assert sorted(ids((await store.history.page(wanted)).items)) == ["task0", "task1", "task2"]
+    assert (await store.history.total(wanted)).total == 3
+    narrowed = TaskFilter(reach=reach, account_id="a", platform=("bilibili",))
+    assert ids((await store.history.page(narrowed)).items) == ["task2"]
+    assert (await store.history.page(TaskFilter(reach=()))).items == []

@@ -2,23 +2,30 @@
 
 from typing import Any
 
+from everpost.access import Caller
+from everpost.api.http.reach import need_reach
 from everpost.api.services import Services
 from everpost.store.account_zones import KnownZones
 from everpost.task.schedule_times import needs_zone
 from everpost.task.submission import Submission
 
 
-async def read_submission(services: Services, data: Any, known: KnownZones | None = None) -> Submission:
+async def read_submission(
+    services: Services, data: Any, known: KnownZones | None = None, *, caller: Caller
+) -> Submission:
     """The task in a decoded JSON value.
 
     Args:
         known: Remembers the zones of accounts while one request is read.
 
     Raises:
-        InvalidValue: A value has the wrong type or range, or the store does not have what it names.
+        InvalidValue: A value has the wrong type or range, or the store does not have what it names, or the caller does
+            not reach the account.
     """
     zone = await services.zones.of_data(data, known) if needs_zone(data) else None
     submission = services.reader.check(data, services.clock(), zone)
+    if caller.is_limited:
+        need_reach(caller, submission.platform.name, submission.view.account_id)
     if submission.file_ids or submission.platform.has_media_rules:
         await services.submitted_files.check(submission)
     if services.accounts.directory.need(submission.platform):

@@ -7,6 +7,7 @@ ServiceError
 │   │   ├── UnknownPlatform
 │   │   ├── UnknownFile
 │   │   ├── UnknownAccount, AccountBlocked
+│   │   ├── OutOfScope      the caller's key does not reach it
 │   │   └── SkippedTime     clocks are put forward over the wanted time
 │   ├── BodyTooLarge
 │   ├── UnsupportedMedia
@@ -15,6 +16,7 @@ ServiceError
 │   └── RangeNotSatisfiable
 ├── Unauthorized
 ├── Forbidden               the caller's role may not do it
+├── RateLimited             of an API key
 ├── ApiKeyNotFound, ApiKeyExists, LastAdminKey
 ├── LinkRefused
 ├── ForeignHost, ForeignOrigin   a web page of another site may have made a browser send it
@@ -53,6 +55,8 @@ from everpost.errors.access import (
     ForeignOrigin,
     LastAdminKey,
     LinkRefused,
+    OutOfScope,
+    RateLimited,
     Unauthorized,
 )
 from everpost.errors.base import (
@@ -156,10 +160,12 @@ __all__ = [
     "MalformedJson",
     "NothingToDecide",
     "OperationNotFound",
+    "OutOfScope",
     "OutcomeUnknown",
     "QueueUnreachable",
     "QuotaExceeded",
     "RangeNotSatisfiable",
+    "RateLimited",
     "RecurrenceChanged",
     "RecurrenceExists",
     "RecurrenceNotFound",

@@ -3,6 +3,7 @@
 from types import MappingProxyType
 
 from everpost.errors.base import SHOWN_CHARACTERS, ServiceError
+from everpost.errors.requests import InvalidValue
 
 RIGHT_WORDS = MappingProxyType(
     {"read": "read", "submit": "submit tasks", "operate": "change tasks of others", "admin": "administer"}
@@ -49,6 +50,25 @@ class Forbidden(ServiceError):
 
     def __init__(self, name: str, role: str, right: str) -> None:
         super().__init__(f"{name!r} has the role {role}, which does not have the right to {RIGHT_WORDS[right]}.")
+
+
+class OutOfScope(InvalidValue):
+    """The caller's key does not reach this platform or account, or the route is about everything."""
+
+    code = "out_of_scope"
+
+    def __init__(self, name: str, path: str = "$") -> None:
+        super().__init__(f"The key of {name!r} is for other platforms or accounts.", path)
+
+
+class RateLimited(ServiceError):
+    """The API key has a rate, and came too often; try again after `Retry-After` seconds."""
+
+    code = "rate_limited"
+
+    def __init__(self, name: str, retry_after_s: int) -> None:
+        super().__init__(f"The key of {name!r} has made too many requests; the next one may come in {retry_after_s} s.")
+        self.retry_after_s = retry_after_s
 
 
 class ApiKeyNotFound(ServiceError):

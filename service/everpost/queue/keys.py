@@ -15,6 +15,7 @@ LATE = "everpost:late"  # parked tasks by the latest time at which they may begi
 PARKED = "everpost:parked"  # tasks that wait outside the queues; a lane follows it in the key of the lane's tasks
 TIMELINE = "everpost:timeline:"  # before the identifier of a PostgreSQL cluster
 EVENTS = "everpost:events"  # the stream of events; telling.lua has its other keys
+KEY_RATE = "everpost:rate:"  # before the id of an API key
 SET_ASIDE = "everpost:set-aside:"  # before the name of a key that was of a wrong type
 LONGEST_NAME = 256  # bytes of a name that is read from Redis
 

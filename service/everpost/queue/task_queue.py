@@ -8,6 +8,7 @@ from everpost.queue.event_log import EventLog
 from everpost.queue.event_teller import EventTeller
 from everpost.queue.gates import Gates
 from everpost.queue.jobs import Jobs
+from everpost.queue.key_rates import KeyRates
 from everpost.queue.losses import Losses
 from everpost.queue.pool import connection_pool
 from everpost.queue.progress import ProgressNotes
@@ -50,6 +51,7 @@ class TaskQueue:
         self.gates = Gates(self.server, lease_s)
         self.workers = Workers(self.server)
         self.progress = ProgressNotes(self.server)
+        self.key_rates = KeyRates(self.server)
         self.timelines = Timelines(self.server)
         self.events = EventTeller(self.server)
         self.event_log = EventLog(self.server)

@@ -38,6 +38,8 @@ class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
         cause: The id of the cause of its failure: `everpost.task.failure_cause`.
         task_ids: One of these ids.
         place: Ledger or history; None is both.
+        reach: What a caller with a scope reaches: platforms, in every spelling, and accounts as PLATFORM, a line break,
+            ACCOUNT. None is everything.
     """
 
     status: str | None = None
@@ -52,6 +54,7 @@ class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
     retry_of: str | None = None
     task_ids: tuple[str, ...] | None = None
     place: Place | None = None
+    reach: tuple[str, ...] | None = None
 
 
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True):

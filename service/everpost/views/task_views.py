@@ -21,6 +21,8 @@ from everpost.views.hiding import Hiding
 from everpost.views.shown_tasks import IdMatch, TaskDetail, TaskRow, detail_view, id_view, row_view
 from everpost.views.waiting import EndWaiter
 
+ALL_TASKS = TaskFilter()
+
 
 class ShownTask(msgspec.Struct, frozen=True):
     """A task, and how many jobs of its queue, or of its account if it waits for a limit, go before it."""
@@ -95,9 +97,9 @@ class TaskViews:
         ]
         return ShownPage(rows, page.total.total, page.total.total_is_exact, page.next_cursor, page.lag_s)
 
-    async def recent_ends(self, limit: int) -> tuple[list[TaskRow], float | None]:
+    async def recent_ends(self, limit: int, wanted: TaskFilter = ALL_TASKS) -> tuple[list[TaskRow], float | None]:
         """The tasks that ended last, the latest first, and by how many seconds they may be old; see `Page.lag_s`."""
-        filters = [TaskFilter(status=status) for status in sorted(ENDED)]
+        filters = [msgspec.structs.replace(wanted, status=status) for status in sorted(ENDED)]
         pages = await asyncio.gather(*(self._history.page(one, None, limit) for one in filters))
         rows = sorted((row for page in pages for row in page.items), key=_ended_at, reverse=True)
         lag_s = max((page.lag_s for page in pages if page.lag_s is not None), default=None)
@@ -175,3 +177,14 @@ def status_counts(summary: Summary) -> StatusCounts:
 
 def _ended_at(row: history.TaskRow) -> str:
     return row.completed_at or row.updated_at or row.created_at or ""
+
+
+def of_platforms(summary: Summary, platforms: frozenset[str] | None) -> Summary:
+    """The part of a summary that is about some platforms. Tasks are not counted by account."""
+    kept = {name: counts for name, counts in summary.by_platform_and_status.items() if name in (platforms or ())}
+    by_platform = {name: sum(counts.values()) for name, counts in kept.items()}
+    by_status: dict[str, int] = {}
+    for counts in kept.values():
+        for status, tasks in counts.items():
+            by_status[status] = by_status.get(status, 0) + tasks
+    return Summary(sum(by_platform.values()), by_status, by_platform, kept)

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from everpost.access import Caller
 from everpost.actions.publish import guards_of
 from everpost.api.batch.placing import Item, Placing
 from everpost.api.named_things import read_submission
@@ -47,8 +48,9 @@ class PostedBatch:
         rejected: Items that did not.
     """
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, caller: Caller) -> None:
         self._services = services
+        self._caller = caller
         self.batch_id = new_task_id(services.clock())
         self._zones: KnownZones = {}
         self._placing: Placing | None = None
@@ -162,7 +164,7 @@ class PostedBatch:
             return error
 
     async def _check(self, data: Any) -> Submission:
-        return await read_submission(self._services, data, self._zones)
+        return await read_submission(self._services, data, self._zones, caller=self._caller)
 
 
 def results_from(read: Sequence[Item], tasks: Sequence[Task], first: int = 0) -> list[ItemResult]:

@@ -30,7 +30,7 @@ class DirectRoutes:
 
     def __init__(self, app: Litestar, paths: Iterable[str]) -> None:
         self._app = app
-        self._routes = {_key_of(path): (path, _handler_of(app, path)) for path in paths}
+        self._routes = {_key_of(path): (path, _handler_of(app, path), _parameter_of(path)) for path in paths}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -45,7 +45,9 @@ class DirectRoutes:
             await self._app(scope, receive, send)
             return
         scope["litestar_app"] = self._app
-        scope["path_template"], scope["route_handler"] = found
+        scope["path_template"], scope["route_handler"], name = found
+        if name:
+            scope["path_params"] = {name: values[0]}
         answer = await _answer(found[1], Request(scope, receive, send), values)
         await answer(scope, receive, send)
 
@@ -54,6 +56,11 @@ def _key_of(template: str) -> tuple[str, bool]:
     """The part of the path before the parameter, and whether there is a parameter."""
     start, brace, _ = template.partition("/{")
     return start, bool(brace)
+
+
+def _parameter_of(template: str) -> str:
+    """The name of the parameter; empty if there is none."""
+    return template.partition("/{")[2].rstrip("}").partition(":")[0]
 
 
 def _handler_of(app: Litestar, template: str) -> HTTPRouteHandler:

@@ -12,12 +12,18 @@ PUBLIC = "is_public"
 """The `opt` of a route that needs no right: all callers are served, known or not."""
 
 NEEDS = "needs"
+SCOPED = "is_scoped"
 CALLER = "everpost_caller"  # in the state of a request's scope
 
 
-def needs(right: Right) -> dict[str, Any]:
-    """The `opt` of a route that needs a right. Every route has it, or `PUBLIC`."""
-    return {NEEDS: right}
+def needs(right: Right, *, scoped: bool = False) -> dict[str, Any]:
+    """The `opt` of a route that needs a right. Every route has it, or `PUBLIC`.
+
+    Args:
+        scoped: Callers with a scope are served too, because the route keeps to it, or has nothing that is outside of a
+            scope. Otherwise they are served only if the path names a task or another thing that is inside of it.
+    """
+    return {NEEDS: right, SCOPED: scoped}
 
 
 def right_of(handler: BaseRouteHandler) -> Right:

@@ -28,6 +28,8 @@ EVERYWHERE = (
     "bad_input",
     "unauthorized",
     "forbidden",
+    "out_of_scope",
+    "rate_limited",
     "foreign_host",
     "foreign_origin",
     "unsupported_transfer_coding",
@@ -109,7 +111,7 @@ def documented(
     same |= {other: _response(kind, kind.__doc__.partition("\n")[0], media_type) for other, kind in besides.items()}
     responses = {status: success, **same, **problems, **_other_responses(others, problems)}
     headers: dict[str, Sequence[Header]] = {str(code): () for code in responses}
-    headers |= {str(STATUS_OF_CODE["unavailable"].value): (RETRY_AFTER,)}
+    headers |= {str(STATUS_OF_CODE[code].value): (RETRY_AFTER,) for code in ("unavailable", "rate_limited")}
     headers |= {str(code): gives for code in (status, *also)}
     # Litestar wants handlers of 204 to return None, and not an answer with headers; the answer has its own status.
     of_route = HTTPStatus.OK if status == HTTPStatus.NO_CONTENT else status

@@ -14,7 +14,7 @@ from everpost.actions.accounts import AccountFields
 from everpost.api.http.audited import audited, note_of
 from everpost.api.http.bodies import headers_of, read_body, read_object
 from everpost.api.http.json_answer import JSON, JsonAnswer
-from everpost.api.http.rights import needs
+from everpost.api.http.rights import caller_of, needs
 from everpost.api.openapi.describe import Body, Header, documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.store.lists.cursor import Key, read_cursor, write_cursor
@@ -93,7 +93,10 @@ class AccountAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountsAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Accounts in the order of platform and id; `next_cursor` is None on the last page."""
+    """Accounts in the order of platform and id; `next_cursor` is None on the last page.
+
+    A page has fewer than `limit` if the caller does not reach all of its accounts.
+    """
 
     success: bool
     data: Sequence[ShownAccount]
@@ -105,7 +108,7 @@ class AccountsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     summary="List accounts",
     description="The registered accounts, with their status. Credentials are references; no answer has a secret.",
     tags=["Accounts"],
-    opt=needs(Right.READ),
+    opt=needs(Right.READ, scoped=True),
     **documented(AccountsAnswer, description="Some accounts.", refusals=("unknown_platform",)),
 )
 async def list_accounts(
@@ -120,7 +123,9 @@ async def list_accounts(
     after = None if key is None else (str(key.created_at), key.task_id)
     page = await services_of(request).accounts.page(after, limit, platform, status)
     following = write_cursor(Key(*page[-1].key)) if len(page) == limit else None
-    return JsonAnswer(AccountsAnswer(success=True, data=[shown_account(one) for one in page], next_cursor=following))
+    caller = caller_of(request)
+    shown = [shown_account(one) for one in page if caller.may_reach(*one.key)]
+    return JsonAnswer(AccountsAnswer(success=True, data=shown, next_cursor=following))
 
 
 @post(

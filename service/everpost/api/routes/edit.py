@@ -14,7 +14,8 @@ from everpost.actions.edit import PUBLISH_NOW, read_patch
 from everpost.api.http.audited import audited, note_of
 from everpost.api.http.bodies import MERGE_PATCH, headers_of, read_json_body
 from everpost.api.http.json_answer import JSON, JsonAnswer
-from everpost.api.http.rights import needs
+from everpost.api.http.reach import need_patch_in_reach
+from everpost.api.http.rights import caller_of, needs
 from everpost.api.openapi.describe import WITH_ID, Body, documented
 from everpost.api.routes.many_tasks import DOCUMENTED, EXAMPLES, LOCATION, BulkBody, run_bulk
 from everpost.api.routes.one_task import TaskId, checked_id
@@ -120,6 +121,7 @@ async def edit_task(
     body = await read_json_body(request, headers_of(request), services.settings.max_body)
     data = services.hiding.unshown(read_patch(decode_json(body)))
     encode_json(data)
+    need_patch_in_reach(caller_of(request), data)
     note = note_of(request)
     note.about(checked_id(task_id), by=by, why=why, members=sorted(data))
     grounds = note.grounds(by)
@@ -176,7 +178,7 @@ def _answer_to(edited: Edited, message: str, services: Services) -> EditAnswer:
     summary="Edit many waiting tasks",
     description="Changes the data of waiting tasks by one JSON merge patch. Large sets run in the background.",
     tags=["Bulk"],
-    opt=needs(Right.OPERATE),
+    opt=needs(Right.OPERATE, scoped=True),
     **documented(
         BulkReply,
         description="The result; with `dry_run`, what it would be.",
@@ -201,7 +203,7 @@ async def edit_tasks(request: ApiRequest) -> JsonAnswer:
     summary="Publish many waiting tasks now",
     description="Removes the `schedule_time` of waiting tasks, so that they are due at once.",
     tags=["Bulk"],
-    opt=needs(Right.OPERATE),
+    opt=needs(Right.OPERATE, scoped=True),
     **DOCUMENTED,
 )
 @audited

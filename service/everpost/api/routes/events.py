@@ -10,7 +10,7 @@ from everpost.access import Right
 from everpost.api.events.stream import MEDIA_TYPE, EventStream, StreamReader
 from everpost.api.http.bodies import headers_of
 from everpost.api.http.json_answer import BareAnswer
-from everpost.api.http.rights import needs
+from everpost.api.http.rights import caller_of, needs
 from everpost.api.openapi.describe import WITH_ID, Header, documented
 from everpost.api.routes.one_task import TaskId, checked_id
 from everpost.api.services import ApiRequest, Services, services_of
@@ -49,7 +49,7 @@ STREAM = "Server-Sent Events: each has an `id`, an `event` (its type) and `data`
     "that connects again with the id of its last event misses nothing of the last hour; if that is not certain, the "
     "first event is a `reset`. A client that does not read is disconnected.",
     tags=["Events"],
-    opt=needs(Right.READ),
+    opt=needs(Right.READ, scoped=True),
     **documented(
         str,
         description=STREAM,
@@ -90,6 +90,7 @@ async def follow_events(
         account_id=account_id,
         batch_id=batch_id,
         task_ids=_ids(task_ids),
+        caller=caller_of(request) if caller_of(request).is_limited else None,
     )
     return EventStream(request, services.feed, wanted, _after(request, last_event_id))
 

@@ -7,6 +7,7 @@ from litestar.params import QueryParameter
 
 from everpost.access import Right
 from everpost.api.http.exports import Export
+from everpost.api.http.reach import reached
 from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import documented
 from everpost.api.routes.task_lists import word
@@ -29,7 +30,7 @@ DESCRIPTION = (
     summary="Export tasks",
     description=DESCRIPTION,
     tags=["Tasks"],
-    opt=needs(Right.READ),
+    opt=needs(Right.READ, scoped=True),
     **documented(
         ExportedTask,
         description="The tasks, one a line; for `csv`, one a record, of the type `text/csv`.",
@@ -61,6 +62,6 @@ async def export_tasks(
         status=status, platform=platform, account_id=account_id, error_class=error_class, q=q, batch_id=batch_id,
         created_after=created_after, created_before=created_before, retry_of=retry_of, cause=cause,
     )  # fmt: skip
-    wanted = task_filter(filters, services.catalogue, services.settings.zone)
+    wanted = reached(request, task_filter(filters, services.catalogue, services.settings.zone))
     steps = services.export.steps(wanted, cursor, with_data=with_data)
     return Export(steps, ExportedTask, format, services.export_slots, what="tasks", with_head=cursor is None)

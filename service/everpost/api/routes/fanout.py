@@ -9,11 +9,12 @@ from litestar import get, post
 from litestar.params import PathParameter, QueryParameter
 from msgspec import Meta
 
-from everpost.access import Right
+from everpost.access import Caller, Right
 from everpost.api.http.audited import audited, note_of
 from everpost.api.http.bodies import headers_of, read_json_body, read_optional_object
 from everpost.api.http.json_answer import JSON, JsonAnswer
-from everpost.api.http.rights import needs
+from everpost.api.http.reach import need_patch_in_reach
+from everpost.api.http.rights import caller_of, needs
 from everpost.api.idempotency import IDEMPOTENCY_KEY, WITH_KEY, idempotency_key
 from everpost.api.named_things import read_submission
 from everpost.api.openapi.describe import Body, Header, documented
@@ -92,7 +93,7 @@ class FanoutShown(msgspec.Struct, frozen=True, kw_only=True):
     "account's own fields merged into it. Accounts whose data is not valid are answered with their error, and the "
     "others are accepted.",
     tags=["Publishing"],
-    opt=needs(Right.SUBMIT),
+    opt=needs(Right.SUBMIT, scoped=True),
     **documented(
         FanoutAnswer,
         status=202,
@@ -111,20 +112,20 @@ async def publish_fanout(request: ApiRequest) -> JsonAnswer:
     body = await read_json_body(request, headers, services.settings.max_body)
     key = idempotency_key(request, headers, body)
     if key is None:
-        return await _post(services, body, None)
+        return await _post(services, body, None, caller_of(request))
     with services.keys_in_use.using(key):
         first = await services.store.ledger.find_answer(key)
-        return await _post(services, body, key) if first is None else _accepted(first)
+        return await _post(services, body, key, caller_of(request)) if first is None else _accepted(first)
 
 
-async def _post(services: Services, body: bytes, key: IdempotencyKey | None) -> JsonAnswer:
+async def _post(services: Services, body: bytes, key: IdempotencyKey | None, caller: Caller) -> JsonAnswer:
     wanted = read_fanout(body)
     zones: KnownZones = {}
     accepted = await services.fanouts.post(
         wanted.content,
         wanted.accounts,
         _answer_of,
-        partial(read_submission, services, known=zones),
+        partial(read_submission, services, known=zones, caller=caller),
         key,
         wanted.callback_url,
     )
@@ -223,6 +224,7 @@ async def retry_fanout(request: ApiRequest, fanout_id: FanoutId, force: RetryUnk
     services = services_of(request)
     body = await read_optional_object(request, RetryBody, services.settings.max_body)
     patch = None if body is None or body.data is None else services.hiding.unshown(body.data, "$.data")
+    need_patch_in_reach(caller_of(request), patch or {}, "$.data")
     answer = await services.fanouts.retry(checked_id(fanout_id), force=force, patch=patch)
     note_of(request).about(
         fanout_id, operation_id=answer.operation_id, force=force, members=sorted(patch or ()), tasks=answer.total

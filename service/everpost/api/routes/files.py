@@ -97,7 +97,7 @@ def tus_errors(headers: Headers) -> Iterator[None]:
     "file. It is on the disk when this answers 201. With `Tus-Resumable: 1.0.0` this begins a resumable upload "
     "(tus.io): PATCH its `Location` until all bytes are there.",
     tags=["Files"],
-    opt=needs(Right.SUBMIT),
+    opt=needs(Right.SUBMIT, scoped=True),
     **documented(
         FileAnswer,
         status=201,
@@ -162,7 +162,7 @@ def _address(file_id: str) -> str:
     summary="Show how to upload",
     description="The version and the extensions of tus (tus.io), for clients that upload by it.",
     tags=["Files"],
-    opt=needs(Right.READ),
+    opt=needs(Right.READ, scoped=True),
     **documented(None, status=204, description="The headers say it."),
 )
 async def show_upload_options(request: ApiRequest) -> BareAnswer:
@@ -178,7 +178,7 @@ async def show_upload_options(request: ApiRequest) -> BareAnswer:
     summary="List files",
     description="Uploaded files, and those of registered folders and of the original, the newest first.",
     tags=["Files"],
-    opt=needs(Right.READ),
+    opt=needs(Right.READ, scoped=True),
     **documented(FileListAnswer, description="A page of files."),
 )
 async def list_files(
@@ -203,7 +203,7 @@ async def list_files(
     description="What is known of a file, or how far an upload has come. HEAD with `Tus-Resumable` asks where an "
     "upload continues.",
     tags=["Files"],
-    opt=needs(Right.READ),
+    opt=needs(Right.READ, scoped=True),
     **documented(
         FileAnswer,
         description="The file.",
@@ -261,7 +261,7 @@ def checked_file_id(file_id: str) -> str:
     description="Deletes a file that no unfinished task names, or ends an upload. Files of registered folders and of "
     "EVERPOST_MEDIA stay on the disk; only their records go.",
     tags=["Files"],
-    opt=needs(Right.OPERATE),
+    opt=needs(Right.OPERATE, scoped=True),
     **documented(
         FileAnswer,
         description="It is deleted. A client that sends `Tus-Resumable` gets 204.",

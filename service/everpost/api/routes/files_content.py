@@ -42,7 +42,7 @@ CONTENT_RANGE = Header("Content-Range", "The part that is sent.", "bytes 0-1023/
     description="Adds bytes to a resumable upload (tus.io) at `Upload-Offset`. What is answered is on the disk. After "
     "an interruption, ask by HEAD where to continue. With the last byte, the file is stored.",
     tags=["Files"],
-    opt=needs(Right.SUBMIT),
+    opt=needs(Right.SUBMIT, scoped=True),
     **documented(
         None,
         status=204,
@@ -76,7 +76,7 @@ async def continue_upload(request: ApiRequest, file_id: FileId) -> BareAnswer:
     summary="Download a file",
     description="The content of a file, whole or in part. A signed address, as webhooks get it, needs no token.",
     tags=["Files"],
-    opt=needs(Right.READ) | {SIGNED: True},
+    opt=needs(Right.READ, scoped=True) | {SIGNED: True},
     **documented(
         bytes,
         description="The whole file.",

@@ -198,7 +198,7 @@ async def revoke_key(request: ApiRequest, key_id: NamedKey) -> JsonAnswer:
     summary="Show the caller",
     description="Who sends the request, by its token, key or session, and what it may do.",
     tags=["Keys"],
-    opt=needs(Right.READ),
+    opt=needs(Right.READ, scoped=True),
     **documented(CallerAnswer, description="The caller."),
 )
 async def show_caller(request: ApiRequest) -> JsonAnswer:

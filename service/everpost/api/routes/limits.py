@@ -11,6 +11,7 @@ from everpost.actions.limits import ShownScope
 from everpost.api.http.audited import audited, by_of, note_of
 from everpost.api.http.bodies import read_object
 from everpost.api.http.json_answer import JSON, JsonAnswer
+from everpost.api.http.reach import need_reach
 from everpost.api.http.rights import caller_of, needs
 from everpost.api.openapi.describe import Body, documented
 from everpost.api.services import ApiRequest, Services, services_of
@@ -97,13 +98,15 @@ class ScopeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     summary="Show limits",
     description="The limits of platforms and accounts, what is paused or held, and how many tasks wait for it.",
     tags=["Limits"],
-    opt=needs(Right.READ),
+    opt=needs(Right.READ, scoped=True),
     **documented(LimitsAnswer, description="The limits."),
 )
 async def show_limits(request: ApiRequest) -> JsonAnswer:
     """Answer with all scopes."""
     shown = await services_of(request).limits.show()
-    return JsonAnswer(LimitsAnswer(success=True, parked=shown.parked, data=list(shown.scopes)))
+    caller = caller_of(request)
+    found = [one for one in shown.scopes if caller.may_reach(*_named_in(one.scope))]
+    return JsonAnswer(LimitsAnswer(success=True, parked=None if caller.is_limited else shown.parked, data=found))
 
 
 @put(
@@ -112,7 +115,7 @@ async def show_limits(request: ApiRequest) -> JsonAnswer:
     description="Sets the limits of a scope in place of the catalogue's, for all workers within a second. Tasks that "
     "run go on. A task that has to wait spends no attempt.",
     tags=["Limits"],
-    opt=needs(Right.OPERATE),
+    opt=needs(Right.OPERATE, scoped=True),
     **documented(
         ScopeAnswer,
         description="The limits hold.",
@@ -128,6 +131,7 @@ async def set_limits(request: ApiRequest) -> JsonAnswer:
     if body.each_account and (body.platform is None or body.account_id is not None):
         raise InvalidValue("It needs a platform, and no account.", "$.each_account")
     scope = _scope_of(services, body, each_account=body.each_account)
+    need_reach(caller_of(request), *_named_in(scope), path="$.platform")
     state = await services.limits.set_limits(scope, body.limits)
     note_of(request).about(scope, limits=msgspec.to_builtins(body.limits))
     return JsonAnswer(ScopeAnswer(success=True, message="Limits set", scope=scope, data=state))
@@ -139,7 +143,7 @@ async def set_limits(request: ApiRequest) -> JsonAnswer:
     description="Lets no task of it begin, until it is resumed. Its tasks are accepted meanwhile and wait; tasks that "
     "run go on.",
     tags=["Limits"],
-    opt=needs(Right.OPERATE),
+    opt=needs(Right.OPERATE, scoped=True),
     **documented(
         ScopeAnswer,
         description="It is paused, or held already.",
@@ -153,6 +157,7 @@ async def pause_scope(request: ApiRequest) -> JsonAnswer:
     services = services_of(request)
     body = await read_object(request, PauseBody, services.settings.max_body)
     scope = _scope_of(services, body)
+    need_reach(caller_of(request), *_named_in(scope), path="$.platform")
     for name, words in (("reason", body.reason), ("by", body.by)):
         if not is_printable(words or ""):
             raise InvalidValue("It contains characters that control a terminal or are invisible.", f"$.{name}")
@@ -166,7 +171,7 @@ async def pause_scope(request: ApiRequest) -> JsonAnswer:
     summary="Resume a platform or an account",
     description="Lets its tasks begin again, within its limits. Repeating this changes nothing.",
     tags=["Limits"],
-    opt=needs(Right.OPERATE),
+    opt=needs(Right.OPERATE, scoped=True),
     **documented(
         ScopeAnswer,
         description="It is not paused any more.",
@@ -180,6 +185,7 @@ async def resume_scope(request: ApiRequest) -> JsonAnswer:
     services = services_of(request)
     body = await read_object(request, ResumeBody, services.settings.max_body)
     scope = _scope_of(services, body)
+    need_reach(caller_of(request), *_named_in(scope), path="$.platform")
     state = await services.limits.resume(scope)
     note_of(request).about(scope)
     return JsonAnswer(ScopeAnswer(success=True, message="Resumed", scope=scope, data=state))
@@ -196,3 +202,9 @@ def _scope_of(services: Services, body: ScopeBody, *, each_account: bool = False
     if "\0" in (body.account_id or ""):
         raise InvalidValue("The text contains the character NUL.", "$.account_id")
     return services.limits.scope_of(body.platform, body.account_id, each_account=each_account)
+
+
+def _named_in(scope: Scope) -> tuple[str, str | None]:
+    """The platform and the account that a scope is about; None is the whole platform. Everything has the name `*`."""
+    platform, slash, account_id = scope.removeprefix("/").partition("/")
+    return platform, account_id if slash else None

@@ -44,7 +44,7 @@ async def show_liveness(request: ApiRequest) -> JsonAnswer:
     description="Checks that the database and Redis can be written, that a worker takes tasks, and that "
     "dispatch is not paused.",
     tags=["Health"],
-    opt=needs(Right.READ),
+    opt=needs(Right.READ, scoped=True),
     **documented(ReadyAnswer, description="Tasks are accepted and run.", others={503: ReadyAnswer}),
 )
 async def show_readiness(request: ApiRequest) -> JsonAnswer:

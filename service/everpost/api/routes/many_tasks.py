@@ -13,11 +13,13 @@ from everpost.api.http.audited import audited, by_of, note_of
 from everpost.api.http.bodies import read_object
 from everpost.api.http.hanging_up import while_client_waits
 from everpost.api.http.json_answer import JSON, JsonAnswer
+from everpost.api.http.reach import need_patch_in_reach, reached
 from everpost.api.http.rights import caller_of, needs
 from everpost.api.openapi.describe import Body, Header, documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import InvalidValue
 from everpost.store.audit import MOST_NAMED
+from everpost.store.history import TaskFilter
 from everpost.task.submission import encode_json
 from everpost.views.bulk_answers import BulkReply, reply_of
 from everpost.views.filter_request import FilterRequest, task_filter
@@ -74,12 +76,11 @@ async def run_bulk(request: ApiRequest, kind: BulkKind, form: type[BulkBody] = B
     if body.data is not None and kind not in {BulkKind.RETRY, BulkKind.EDIT}:
         raise InvalidValue("Only a retry or an edit takes data.", "$.data")
     patch = body.data if kind is not BulkKind.EDIT else _patch_of(body)
+    need_patch_in_reach(caller_of(request), patch or {}, "$.data")
     wanted = BulkRequest(
         kind=kind,
         task_ids=None if body.task_ids is None else tuple(body.task_ids),
-        filter=None
-        if body.filter is None
-        else task_filter(body.filter, services.catalogue, services.settings.zone, "$.filter."),
+        filter=_filter_of(request, body),
         force=body.force,
         data=None if patch is None else services.hiding.unshown(patch, "$.data"),
         by=by_of(caller_of(request), getattr(body, "by", None)),
@@ -91,6 +92,16 @@ async def run_bulk(request: ApiRequest, kind: BulkKind, form: type[BulkBody] = B
     answer = await services.bulk.run(wanted)
     note_bulk(request, answer, body)
     return answer_bulk(answer)
+
+
+def _filter_of(request: ApiRequest, body: BulkBody) -> TaskFilter | None:
+    """The filter of a body, limited to what the caller reaches; then ids have one too."""
+    services = services_of(request)
+    if body.filter is not None:
+        wanted = task_filter(body.filter, services.catalogue, services.settings.zone, "$.filter.")
+        return reached(request, wanted)
+    is_limited = caller_of(request).is_limited and body.task_ids is not None
+    return reached(request, TaskFilter()) if is_limited else None
 
 
 def note_bulk(request: ApiRequest, answer: BulkAnswer, body: BulkBody) -> None:
@@ -130,7 +141,7 @@ DOCUMENTED = documented(
     description="Retries tasks by ids, by a filter, or both: then the given ids that match. In a chain of retries, a "
     "filter retries only the newest. Large sets run in the background.",
     tags=["Bulk"],
-    opt=needs(Right.OPERATE),
+    opt=needs(Right.OPERATE, scoped=True),
     **DOCUMENTED,
 )
 @audited
@@ -144,7 +155,7 @@ async def retry_tasks(request: ApiRequest) -> JsonAnswer:
     summary="Cancel many tasks",
     description="Cancels waiting tasks; with `force` also asks the workers to stop running ones.",
     tags=["Bulk"],
-    opt=needs(Right.OPERATE),
+    opt=needs(Right.OPERATE, scoped=True),
     **DOCUMENTED,
 )
 @audited
@@ -158,7 +169,7 @@ async def cancel_tasks(request: ApiRequest) -> JsonAnswer:
     summary="Delete many tasks",
     description="Moves ended tasks to the archive, from which they can still be retried.",
     tags=["Bulk"],
-    opt=needs(Right.OPERATE),
+    opt=needs(Right.OPERATE, scoped=True),
     **DOCUMENTED,
 )
 @audited

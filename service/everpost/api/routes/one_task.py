@@ -21,7 +21,8 @@ from everpost.api.http.bodies import (
     read_object,
 )
 from everpost.api.http.json_answer import JSON, JsonAnswer
-from everpost.api.http.rights import needs
+from everpost.api.http.reach import need_patch_in_reach
+from everpost.api.http.rights import caller_of, needs
 from everpost.api.openapi.describe import WITH_ID, Body, documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import TaskNotFound
@@ -173,6 +174,7 @@ async def retry_task(
     patch, path = await _read_patch(request, headers, services.settings.max_body) if has_body(headers) else (None, PATH)
     if patch:
         patch = services.hiding.unshown(patch, path)
+    need_patch_in_reach(caller_of(request), patch or {}, path)
     note = note_of(request)
     note.about(checked_id(task_id), by=by, why=why, force=force, edited=sorted(patch or ()))
     retried = await services.retries.retry_task(task_id, force=force, grounds=note.grounds(by), patch=patch, path=path)

@@ -19,7 +19,7 @@ from everpost.views.bulk_answers import BulkReply, reply_of
     summary="Show bulk work",
     description="The progress of bulk work, and the skipped tasks by id, up to 1,000 per answer.",
     tags=["Bulk"],
-    opt=needs(Right.READ),
+    opt=needs(Right.READ, scoped=True),
     **documented(BulkReply, description="Its state.", refusals=("operation_not_found",)),
 )
 async def show_operation(

@@ -8,10 +8,10 @@ import msgspec
 from litestar import post
 from litestar.params import QueryParameter
 
-from everpost.access import Right
+from everpost.access import Caller, Right
 from everpost.api.http.bodies import headers_of, read_json_body
 from everpost.api.http.json_answer import JSON, JsonAnswer
-from everpost.api.http.rights import needs
+from everpost.api.http.rights import caller_of, needs
 from everpost.api.idempotency import IDEMPOTENCY_KEY, WITH_KEY, idempotency_key
 from everpost.api.named_things import read_submission
 from everpost.api.openapi.describe import Body, Header, documented
@@ -71,7 +71,7 @@ class DryRunAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     description="Accepts one task. When this answers 202 the task is on the disk: it is never lost and never "
     "published twice silently. Fields the schema does not name are kept and handed to the publisher as they are.",
     tags=["Publishing"],
-    opt=needs(Right.SUBMIT),
+    opt=needs(Right.SUBMIT, scoped=True),
     **documented(
         PublishAnswer,
         status=202,
@@ -92,10 +92,10 @@ async def publish_task(
     headers = headers_of(request)
     body = await read_json_body(request, headers, services.settings.max_body)
     if dry_run:
-        return await _foresee(services, body)
+        return await _foresee(services, body, caller_of(request))
     if (key := idempotency_key(request, headers, body)) is not None:
-        return await _publish_once(services, body, key)
-    submission = await read_submission(services, decode_json(body))
+        return await _publish_once(services, body, key, caller_of(request))
+    submission = await read_submission(services, decode_json(body), caller=caller_of(request))
     if submission.platform.duplicate_window_s is not None:
         answer_of = partial(_first_answer, submission)
         first = await services.acceptance.publish_unless_duplicate(submission, answer_of)
@@ -104,8 +104,9 @@ async def publish_task(
     return _accepted(task.task_id, _answer_to(task, submission))
 
 
-async def _foresee(services: Services, body: bytes) -> JsonAnswer:
-    submission, now_ms = await read_submission(services, decode_json(body)), services.clock()
+async def _foresee(services: Services, body: bytes, caller: Caller) -> JsonAnswer:
+    submission = await read_submission(services, decode_json(body), caller=caller)
+    now_ms = services.clock()
     files = await services.submitted_files.check(submission)
     await services.acceptance.check_duplicates(submission)
     answer = DryRunAnswer(
@@ -121,11 +122,11 @@ async def _foresee(services: Services, body: bytes) -> JsonAnswer:
     return JsonAnswer(answer)
 
 
-async def _publish_once(services: Services, body: bytes, key: IdempotencyKey) -> JsonAnswer:
+async def _publish_once(services: Services, body: bytes, key: IdempotencyKey, caller: Caller) -> JsonAnswer:
     with services.keys_in_use.using(key):
         first = await services.store.ledger.find_answer(key)
         if first is None:
-            submission = await read_submission(services, decode_json(body))
+            submission = await read_submission(services, decode_json(body), caller=caller)
             answer_of = partial(_first_answer, submission)
             if submission.platform.duplicate_window_s is not None:
                 first = await services.acceptance.publish_unless_duplicate(submission, answer_of, key)

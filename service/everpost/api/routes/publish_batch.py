@@ -8,13 +8,13 @@ import msgspec
 from litestar import post
 from litestar.response.base import ASGIResponse
 
-from everpost.access import Right
+from everpost.access import Caller, Right
 from everpost.api.batch.placing import Item, read_spread
 from everpost.api.batch.posted_batch import ItemResult, PostedBatch, results_from, submissions_of
 from everpost.api.batch.stream import BatchStream
 from everpost.api.http.bodies import NDJSON, headers_of, is_json, media_type_of, read_body
 from everpost.api.http.json_answer import JSON, JsonAnswer
-from everpost.api.http.rights import needs
+from everpost.api.http.rights import caller_of, needs
 from everpost.api.idempotency import IDEMPOTENCY_KEY, WITH_KEY, idempotency_key
 from everpost.api.openapi.describe import Body, Header, documented
 from everpost.api.routes.publish import OF_A_TASK, SAMPLE
@@ -66,7 +66,7 @@ LOCATION = Header(
     "`batch_id`, `accepted`, `rejected` and `done`; it takes no Idempotency-Key. A first line with only `spread` "
     "places the tasks as they come; in a window it says their `count`.",
     tags=["Publishing"],
-    opt=needs(Right.SUBMIT),
+    opt=needs(Right.SUBMIT, scoped=True),
     **documented(
         BatchAnswer,
         status=202,
@@ -97,20 +97,20 @@ async def publish_batch(request: ApiRequest) -> ASGIResponse:
     if media_type == NDJSON:
         if b"idempotency-key" in headers:
             raise BadInput(f"A stream takes no Idempotency-Key: send up to {MAX_ITEMS} tasks as {JSON}.")
-        return BatchStream(PostedBatch(services), services.spools, services.settings.max_body)
+        return BatchStream(PostedBatch(services, caller_of(request)), services.spools, services.settings.max_body)
     if not is_json(media_type):
         raise UnsupportedMedia(f"{JSON} or {NDJSON}")
     body = await read_body(request, headers, services.settings.max_body)
     key = idempotency_key(request, headers, body)
     if key is None:
-        return await _publish_json(services, body, None)
+        return await _publish_json(services, body, None, caller_of(request))
     with services.keys_in_use.using(key):
         first = await services.store.ledger.find_answer(key)
-        return await _publish_json(services, body, key) if first is None else _accepted(first)
+        return await _publish_json(services, body, key, caller_of(request)) if first is None else _accepted(first)
 
 
-async def _publish_json(services: Services, body: bytes, key: IdempotencyKey | None) -> JsonAnswer:
-    batch = PostedBatch(services)
+async def _publish_json(services: Services, body: bytes, key: IdempotencyKey | None, caller: Caller) -> JsonAnswer:
+    batch = PostedBatch(services, caller)
     data = decode_json(body)
     values, path, callback_url = items_of(data)
     spread = spread_of(data)

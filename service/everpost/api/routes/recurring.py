@@ -12,7 +12,8 @@ from everpost.actions.recurring import RecurrenceRequest, read_recurrence_patch,
 from everpost.api.http.audited import audited, note_of
 from everpost.api.http.bodies import headers_of, read_json_body, read_object
 from everpost.api.http.json_answer import JSON, JsonAnswer
-from everpost.api.http.rights import needs
+from everpost.api.http.reach import need_patch_in_reach, need_reach
+from everpost.api.http.rights import caller_of, needs
 from everpost.api.openapi.describe import Body, documented
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.store.recurring import MAX_PAGE
@@ -117,7 +118,7 @@ class RecurrencePatch(msgspec.Struct, frozen=True, kw_only=True):
     "own, made shortly before its time. After an outage, only the newest of the times that are past is made; its "
     "`late_after_s` decides whether it is still sent. With `dry_run`, nothing is kept; the answer has the next times.",
     tags=["Recurring"],
-    opt=needs(Right.OPERATE),
+    opt=needs(Right.OPERATE, scoped=True),
     **documented(
         RecurrenceAnswer,
         status=201,
@@ -134,6 +135,9 @@ async def add_recurring(
     """Add a recurring post, or check it."""
     services = services_of(request)
     wanted = await read_object(request, RecurrenceRequest, services.settings.max_body)
+    if (caller := caller_of(request)).is_limited:
+        checked = await services.recurring.read(wanted)
+        need_reach(caller, checked.platform, checked.account_id, "$.data.account_id")
     if dry_run:
         note_of(request).is_needed = False
         return await _answer(services, await services.recurring.read(wanted))
@@ -145,7 +149,7 @@ async def add_recurring(
     summary="List recurring posts",
     description="All recurring posts, in the order of their names.",
     tags=["Recurring"],
-    opt=needs(Right.READ),
+    opt=needs(Right.READ, scoped=True),
     **documented(RecurrencePage, description="The page."),
 )
 async def list_recurring(
@@ -157,7 +161,9 @@ async def list_recurring(
     services = services_of(request)
     found, hiding = await services.recurring.page(after, limit), services.hiding
     following = found[-1].name if len(found) == limit else None
-    return JsonAnswer(RecurrencePage(success=True, data=[_shown(one, hiding) for one in found], next_after=following))
+    caller = caller_of(request)
+    shown = [_shown(one, hiding) for one in found if caller.may_reach(one.platform, one.account_id)]
+    return JsonAnswer(RecurrencePage(success=True, data=shown, next_after=following))
 
 
 @get(
@@ -216,6 +222,7 @@ async def edit_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswer:
     changes = read_recurrence_patch(decode_json(body))
     if isinstance(data := changes.get("data"), dict):
         changes["data"] = services.hiding.unshown(data, "$.data")
+    need_patch_in_reach(caller_of(request), changes.get("data") or {}, "$.data")
     edited = await services.recurring.edit(recurrence_id, changes)
     return await _answer(services, _noted(request, edited, members=sorted(changes)))
 

@@ -142,7 +142,7 @@ async def show_queue_health(request: ApiRequest) -> JsonAnswer:
     summary="List platforms",
     description="The platforms tasks can be published to, with their limits.",
     tags=["Publishing"],
-    opt=needs(Right.READ),
+    opt=needs(Right.READ, scoped=True),
     **documented(PlatformsAnswer, description="The catalogue."),
 )
 async def list_platforms(request: ApiRequest) -> JsonAnswer:

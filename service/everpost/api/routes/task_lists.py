@@ -11,14 +11,15 @@ from litestar.params import QueryParameter
 from everpost.access import Right
 from everpost.api.http.hanging_up import while_client_waits
 from everpost.api.http.json_answer import JsonAnswer
-from everpost.api.http.rights import needs
+from everpost.api.http.reach import is_reached, reached
+from everpost.api.http.rights import caller_of, needs
 from everpost.api.openapi.describe import Header, documented
 from everpost.api.services import ApiRequest, services_of
-from everpost.store.history import MAX_LIMIT, Summary
+from everpost.store.history import MAX_LIMIT, Summary, TaskFilter
 from everpost.task.model import MAX_ID, ErrorClass, TaskStatus
 from everpost.views.filter_request import CAUSE, FilterRequest, task_filter
 from everpost.views.shown_tasks import IdMatch, TaskRow
-from everpost.views.task_views import StatusCounts, status_counts
+from everpost.views.task_views import StatusCounts, of_platforms, status_counts
 
 DEFAULT_LIMIT = 50
 MAX_IDS = 100
@@ -78,7 +79,7 @@ class LogsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     description="Tasks that are waiting, running or ended, newest first; every filter given must match. Archived "
     "tasks are not included.",
     tags=["Tasks"],
-    opt=needs(Right.READ),
+    opt=needs(Right.READ, scoped=True),
     **documented(
         ListAnswer, description="The tasks.", refusals=("unknown_platform", "search_timeout"), gives=(REPLICA_LAG,)
     ),
@@ -104,11 +105,12 @@ async def list_tasks(
         status=status, platform=platform, account_id=account_id, error_class=error_class, cause=cause, q=q,
         batch_id=batch_id, created_after=created_after, created_before=created_before, retry_of=retry_of,
     )  # fmt: skip
-    wanted = task_filter(filters, services.catalogue, services.settings.zone)
+    wanted = reached(request, task_filter(filters, services.catalogue, services.settings.zone))
     page, summary = await asyncio.gather(
         while_client_waits(request, services.tasks.page(wanted, cursor, limit)),
         services.store.history.summary(services.catalogue.name_of),
     )
+    summary = of_platforms(summary, caller_of(request).platforms) if caller_of(request).is_limited else summary
     return JsonAnswer(
         ListAnswer(
             success=True,
@@ -135,7 +137,7 @@ def _age(lag_s: float | None) -> dict[str, str] | None:
     "takes whole ids: look a shortened one up here first, and ask if it has several. Ids begin with their time: those "
     "of one millisecond share their first 12 digits.",
     tags=["Tasks"],
-    opt=needs(Right.READ),
+    opt=needs(Right.READ, scoped=True),
     **documented(IdsAnswer, description="The tasks."),
 )
 async def complete_id(
@@ -145,6 +147,7 @@ async def complete_id(
 ) -> JsonAnswer:
     """List the ids that begin with a prefix."""
     found = await services_of(request).tasks.find_ids(prefix, limit + 1)
+    found = [match for match in found if await is_reached(request, match.task_id)]
     return JsonAnswer(IdsAnswer(success=True, data=found[:limit], more=len(found) > limit))
 
 
@@ -153,10 +156,10 @@ async def complete_id(
     summary="Recent ends",
     description="The tasks that ended last, with their errors; the latest first.",
     tags=["Tasks"],
-    opt=needs(Right.READ),
+    opt=needs(Right.READ, scoped=True),
     **documented(LogsAnswer, description="The tasks.", refusals=("search_timeout",), gives=(REPLICA_LAG,)),
 )
 async def list_recent_ends(request: ApiRequest, limit: Limit = DEFAULT_LIMIT) -> JsonAnswer:
     """List the tasks that ended last."""
-    rows, lag_s = await services_of(request).tasks.recent_ends(limit)
+    rows, lag_s = await services_of(request).tasks.recent_ends(limit, reached(request, TaskFilter()))
     return JsonAnswer(LogsAnswer(success=True, data=rows), headers=_age(lag_s))

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from everpost.access import Caller
 from everpost.task.model import TaskStatus
 
 _encode = msgspec.json.Encoder().encode
@@ -81,7 +82,7 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         platform: The catalogue's name.
-        platforms, accounts: Those that the reader's key may see; None is all.
+        caller: The reader, whose scope the events are in; None reaches all.
     """
 
     types: frozenset[str] | None = None
@@ -89,8 +90,7 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     account_id: str | None = None
     batch_id: str | None = None
     task_ids: frozenset[str] | None = None
-    platforms: frozenset[str] | None = None
-    accounts: frozenset[str] | None = None
+    caller: Caller | None = None
 
     @property
     def key(self) -> tuple[str, str] | None:
@@ -109,8 +109,7 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
             and (self.account_id is None or event.account_id == self.account_id)
             and (self.batch_id is None or event.batch_id == self.batch_id)
             and (self.task_ids is None or event.task_id in self.task_ids)
-            and (self.platforms is None or event.platform in self.platforms)
-            and (self.accounts is None or event.account_id in self.accounts)
+            and (self.caller is None or self.caller.may_reach(event.platform or "", event.account_id))
         )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from everpost.api.console.answers import SeeOther
 from everpost.api.console.forms import read_form
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.rights import caller_of
 from everpost.api.named_things import read_submission
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.errors import InvalidValue
@@ -31,5 +32,6 @@ async def make_first_task(request: ApiRequest) -> JsonAnswer:
     platform = first_platform(services)
     if platform is None:
         raise InvalidValue("No platform has the publisher `folder`, which reaches nobody.", "$.platform")
-    task = await services.acceptance.publish_task(await read_submission(services, first_task(platform)))
+    submission = await read_submission(services, first_task(platform), caller=caller_of(request))
+    task = await services.acceptance.publish_task(submission)
     return SeeOther(f"./?done=first_task#{task.task_id}")

@@ -16,6 +16,7 @@ from everpost.api.console.pages.edited_data import patch_between
 from everpost.api.console.pages.task import decoded, pretty, task_page
 from everpost.api.http.audited import note_of
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.reach import need_patch_in_reach
 from everpost.api.http.rights import caller_of
 from everpost.api.routes.one_task import checked_id
 from everpost.api.services import ApiRequest, Services, services_of
@@ -152,6 +153,7 @@ async def edit_task(request: ApiRequest) -> JsonAnswer:
     fields, note = {name: form.get(name, "") for name in PLAIN}, note_of(request)
     try:
         patch = patch_between(_shown_data(task), _edited(fields, form.get("rest", "{}"), _shown_data(task)))
+        need_patch_in_reach(caller_of(request), patch)
         patch = services.hiding.unshown(patch)
         if task.status in WAITING:
             if form.get("check") == "1":

@@ -113,6 +113,7 @@ class Search(msgspec.Struct, frozen=True):
         for name in ("platform", "task_ids"):
             values[name] = [_kept(name, value) for value in getattr(wanted, name) or ()]
         values["cause"] = None if wanted.cause is None else storable(wanted.cause)
+        values["reach"] = [storable(one) for one in wanted.reach or ()]
         values |= self.bounds.parameters() | {"of_status": self.of_status}
         if after is not None:
             at = after.created_at
@@ -186,6 +187,9 @@ class Search(msgspec.Struct, frozen=True):
             found.append(f"{_value(place, 'platform')} = ANY (:platform::text[])")
         if wanted.task_ids is not None and "task_ids" not in lead.fields:
             found.append(f"{ID[place]} = ANY (:task_ids::text[])")
+        if wanted.reach is not None:
+            platform, account = _value(place, "platform"), _value(place, "account_id")
+            found.append(f"({platform} = ANY (:reach::text[]) OR {platform} || chr(10) || {account} = ANY (:reach))")
         task_id = _key(place, lead)[1]
         if self.hides_callbacks:
             found.append(f"right({task_id}, {len(SUFFIX)}) <> '{SUFFIX}'")

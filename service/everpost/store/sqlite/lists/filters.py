@@ -207,11 +207,19 @@ def _checks(wanted: TaskFilter, place: Place, lead: Lead) -> list[str]:
         checks.append(f"{column(place, 'platform')} IN ({spellings})")
     if wanted.task_ids is not None and "task_ids" not in lead.fields:
         checks.append(_among_ids(place))
+    if wanted.reach is not None:
+        checks.append(_is_reached(place))
     if wanted.created_after_ms is not None:
         checks.append(f"created_at >= :from AND {UTC_OF_ROW} >= :created_after")
     if wanted.created_before_ms is not None:
         checks.append(f"{UTC_OF_ROW} < :created_before")
     return checks
+
+
+def _is_reached(place: Place) -> str:
+    platform, account = column(place, "platform"), column(place, "account_id")
+    among = "IN (SELECT value FROM json_each(:reach))"
+    return f"({platform} {among} OR {platform} || char(10) || {account} {among})"
 
 
 def _is_no_callback(place: Place, lead: Lead) -> str:
@@ -251,6 +259,7 @@ def _parameters(wanted: TaskFilter, after: Key, zone: tzinfo | None, hits: Hits 
     parameters: dict[str, Any] = {name: getattr(wanted, name) for name in COMPARED}
     parameters |= {f"platform{number}": text for number, text in enumerate(wanted.platform or ())}
     parameters["cause"] = wanted.cause
+    parameters["reach"] = msgspec.json.encode(wanted.reach or ()).decode()
     parameters["task_ids"] = msgspec.json.encode(wanted.task_ids or ()).decode()
     at = after.created_at
     low, high = time_bounds(wanted, zone)

@@ -1,0 +1,151 @@
+"""Keeps callers with a scope inside of it: what is outside is not found, not listed, and cannot be changed."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+
+import msgspec
+
+from everpost.access import Caller
+from everpost.api.http.rights import SCOPED, caller_of
+from everpost.api.services import ApiRequest, Services, services_of
+from everpost.errors import (
+    AccountNotFound,
+    FanoutNotFound,
+    OutOfScope,
+    RecurrenceNotFound,
+    TaskNotFound,
+    UnknownPlatform,
+)
+from everpost.platforms import Catalogue
+from everpost.store.history import TaskFilter
+
+ACCOUNT = frozenset({"platform", "account_id"})
+
+
+async def check_reach(request: ApiRequest, caller: Caller) -> None:
+    """Return if the request is about what its caller reaches; only callers with a scope are asked about.
+
+    Raises:
+        TaskNotFound, AccountNotFound, FanoutNotFound, RecurrenceNotFound: The path names a thing outside of the scope.
+        OutOfScope: The route is about everything.
+    """
+    params: Mapping[str, str] = request.scope.get("path_params", {})
+    for name, check in CHECKS.items():
+        if name in params:
+            await check(services_of(request), caller, params)
+            return
+    if not request.route_handler.opt.get(SCOPED):
+        raise OutOfScope(caller.name)
+
+
+def need_reach(caller: Caller, platform: str, account_id: str | None, path: str = "$.account_id") -> None:
+    """Return if a caller reaches an account, or for None the whole platform.
+
+    Raises:
+        OutOfScope: It does not.
+    """
+    if not caller.may_reach(platform, account_id):
+        raise OutOfScope(caller.name, path)
+
+
+def need_patch_in_reach(caller: Caller, patch: Mapping[str, object], path: str = "$") -> None:
+    """Return unless a patch may move tasks to another account, and the caller has a scope.
+
+    Raises:
+        OutOfScope: It may.
+    """
+    if caller.is_limited and not ACCOUNT.isdisjoint(patch):
+        raise OutOfScope(caller.name, path)
+
+
+def reached(request: ApiRequest, wanted: TaskFilter) -> TaskFilter:
+    """The filter, limited to what the caller reaches."""
+    caller = caller_of(request)
+    if not caller.is_limited:
+        return wanted
+    catalogue = services_of(request).catalogue
+    platforms = {platform for platform, _ in caller.accounts or ()} | (caller.platforms or frozenset())
+    spellings = tuple(text for platform in sorted(platforms) for text in _spellings(catalogue, platform))
+    accounts = tuple(
+        f"{text}\n{account_id}"
+        for platform, account_id in sorted(caller.accounts or ())
+        for text in _spellings(catalogue, platform)
+    )
+    whole = tuple(text for platform in sorted(caller.platforms or ()) for text in _spellings(catalogue, platform))
+    only = wanted.platform or spellings  # so that an index is followed
+    return msgspec.structs.replace(wanted, platform=only, reach=(*whole, *accounts))
+
+
+def _spellings(catalogue: Catalogue, platform: str) -> tuple[str, ...]:
+    try:
+        return catalogue.spellings(catalogue.find(platform))
+    except UnknownPlatform:  # it was there when the key was made
+        return (platform,)
+
+
+async def check_task(services: Services, caller: Caller, task_id: str) -> None:
+    """Return if a caller reaches a task.
+
+    Raises:
+        TaskNotFound: It does not, or the store does not have the task.
+    """
+    task = await services.store.history.find_task(task_id)
+    platform = services.catalogue.name_of((task and task.platform) or "")
+    if task is None or not caller.may_reach(platform, task.account_id):
+        raise TaskNotFound(task_id)
+
+
+async def is_reached(request: ApiRequest, task_id: str) -> bool:
+    """Whether the caller reaches a task."""
+    caller = caller_of(request)
+    if not caller.is_limited:
+        return True
+    try:
+        await check_task(services_of(request), caller, task_id)
+    except TaskNotFound:
+        return False
+    return True
+
+
+async def _check_task(services: Services, caller: Caller, params: Mapping[str, str]) -> None:
+    await check_task(services, caller, params["task_id"])
+
+
+async def _check_callback(services: Services, caller: Caller, params: Mapping[str, str]) -> None:
+    await check_task(services, caller, params["callback_id"].partition(".")[0])
+
+
+async def _check_account(services: Services, caller: Caller, params: Mapping[str, str]) -> None:
+    platform = services.catalogue.name_of(params["platform"])
+    if not caller.may_reach(platform, params["account_id"]):
+        raise AccountNotFound(platform, params["account_id"])
+
+
+async def _check_fanout(services: Services, caller: Caller, params: Mapping[str, str]) -> None:
+    """A fan-out is reached if all of its accounts are."""
+    fanout_id = params["fanout_id"]
+    found = await services.store.batches.find(fanout_id)
+    items = () if found is None else found[0].items
+    names = [(services.catalogue.name_of(item.platform or ""), item.account_id) for item in items]
+    if not names or not all(caller.may_reach(*name) for name in names):
+        raise FanoutNotFound(fanout_id)
+
+
+async def _check_recurrence(services: Services, caller: Caller, params: Mapping[str, str]) -> None:
+    found = await services.recurring.find(params["recurrence_id"])
+    if not caller.may_reach(found.platform, found.account_id):
+        raise RecurrenceNotFound(params["recurrence_id"])
+
+
+Check = Callable[[Services, Caller, Mapping[str, str]], Awaitable[None]]
+
+CHECKS: Mapping[str, Check] = MappingProxyType(
+    {
+        "task_id": _check_task,
+        "callback_id": _check_callback,
+        "account_id": _check_account,
+        "fanout_id": _check_fanout,
+        "recurrence_id": _check_recurrence,
+    }
+)
+"""By the name of the parameter in a path."""

@@ -1,0 +1,180 @@
+"""Keys with a scope: what is outside is not found, not listed, and cannot be changed."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from api_support import BATCH, NDJSON, PUBLISH, Api, assert_problem, running_valkey, serving
+from everpost.access import Role
+from everpost.embedded import EmbeddedValkey
+from integration.test_keys import TOKEN, client, make
+
+TASKS = "/api/v1/tasks"
+LATER = "2030-01-01T00:00:00Z"
+INSIDE: list[dict[str, Any]] = [
+    {"platform": "douyin", "account_id": "any", "title": "1"},
+    {"platform": "抖音", "account_id": "other", "title": "2"},
+    {"platform": "bilibili", "account_id": "studio", "title": "3"},
+]
+OUTSIDE: list[dict[str, Any]] = [
+    {"platform": "bilibili", "account_id": "other", "title": "4"},
+    {"platform": "kuaishou", "account_id": "studio", "title": "5"},
+]
+
+
+@pytest_asyncio.fixture
+async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
+    async with running_valkey(tmp_path) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.chaos)])
+async def api(tmp_path: Path, valkey: EmbeddedValkey, request: pytest.FixtureRequest) -> AsyncIterator[Api]:
+    from stores import empty_store  # noqa: PLC0415 - PostgreSQL is started only if it is used
+
+    with empty_store(request.param, tmp_path) as database:
+        async with serving(tmp_path, valkey, token=TOKEN, database=database) as served:
+            yield served
+
+
+@pytest_asyncio.fixture
+async def mei(api: Api) -> AsyncIterator[httpx.AsyncClient]:
+    """An operator of a platform and of one account of another."""
+    key = await make(api, "mei", Role.OPERATOR, platforms=["douyin"], accounts=["bilibili/studio"])
+    async with client(api, key) as mei:
+        yield mei
+
+
+async def published(api: Api, items: list[dict[str, Any]]) -> list[str]:
+    return [await api.publish(**item, schedule_time=LATER) for item in items]
+
+
+async def listed(caller: httpx.AsyncClient, path: str = TASKS, **wanted: Any) -> set[str]:
+    answer = await caller.get(path, params=wanted)
+    assert answer.status_code == 200, answer.text
+    return {row["task_id"] for row in answer.json()["data"]}
+
+
+async def test_lists_have_what_is_inside_only(api: Api, mei: httpx.AsyncClient) -> None:
+    inside, outside = await published(api, INSIDE), await published(api, OUTSIDE)
+    assert await listed(mei) == set(inside)
+    assert (await mei.get(TASKS)).json()["total"] == 3
+    assert await listed(mei, platform="bilibili") == {inside[2]}
+    assert await listed(mei, account_id="studio") == {inside[2]}
+    assert await listed(mei, q="4") == set()
+    assert await listed(mei, f"{TASKS}/ids", prefix=outside[0]) == set()
+    assert await listed(mei, f"{TASKS}/ids", prefix=inside[0]) == {inside[0]}
+    exported = (await mei.get(f"{TASKS}/export")).text
+    assert all(task_id in exported for task_id in inside)
+    assert not any(task_id in exported for task_id in outside)
+    summary = (await mei.get(TASKS)).json()["stats"]
+    assert summary["by_platform"] == {"douyin": 2}
+    await api.client.post(f"{TASKS}/batch/cancel", json={"task_ids": [*inside, *outside]})
+    assert await listed(mei, f"{TASKS}/logs/recent") == set(inside)
+
+
+async def test_tasks_outside_are_not_found(api: Api, mei: httpx.AsyncClient) -> None:
+    (inside, *_), (outside, *_) = await published(api, INSIDE), await published(api, OUTSIDE)
+    calls = [
+        ("GET", TASKS + "/{}", None), ("GET", TASKS + "/status/{}", None), ("POST", TASKS + "/retry/{}", None),
+        ("POST", TASKS + "/retry/{}?force=false", None), ("POST", TASKS + "/cancel/{}", None),
+        ("DELETE", TASKS + "/{}", None), ("PATCH", TASKS + "/{}", {"title": "x"}),
+        ("POST", TASKS + "/{}/publish-now", None), ("GET", TASKS + "/{}/events", None),
+        ("POST", TASKS + "/{}/resolve", {"decision": "succeeded", "why": "x"}),
+    ]  # fmt: skip
+    for method, path, body in calls:
+        assert_problem(await mei.request(method, path.format(outside), json=body), 404, "task_not_found")
+    assert (await mei.get(f"{TASKS}/{inside}")).status_code == 200
+    assert (await mei.patch(f"{TASKS}/{inside}", json={"title": "x"})).status_code == 200
+    assert (await api.client.get(f"{TASKS}/{outside}")).json()["data"]["status"] == "scheduled"
+
+
+async def test_what_is_outside_is_not_accepted(api: Api, mei: httpx.AsyncClient) -> None:
+    for item in OUTSIDE:
+        for query in ("", "?dry_run=true"):
+            refused = await mei.post(PUBLISH + query, json=item)
+            assert_problem(refused, 403, "out_of_scope", "$.account_id")
+    batch = (await mei.post(BATCH, json=[*INSIDE, *OUTSIDE])).json()
+    assert [one.get("code") for one in batch["results"]] == [None, None, None, "out_of_scope", "out_of_scope"]
+    lines = "\n".join(httpx.Request("POST", "http://x", json=item).content.decode() for item in (INSIDE[0], OUTSIDE[0]))
+    streamed = await mei.post(BATCH, content=lines, headers=NDJSON)
+    assert streamed.text.count("out_of_scope") == 1
+    fanout = {"content": {"title": "x"}, "accounts": [INSIDE[0], OUTSIDE[0]]}
+    answer = (await mei.post(f"{PUBLISH}/fanout", json=fanout)).json()
+    assert (answer["accepted"], answer["rejected"]) == (1, 1)
+    assert await api.count_tasks() == 5
+
+
+async def test_no_patch_moves_a_task_to_another_account(api: Api, mei: httpx.AsyncClient) -> None:
+    (inside, *_) = await published(api, INSIDE)
+    patch = {"platform": "kuaishou"}
+    for method, path, body in (
+        ("PATCH", f"{TASKS}/{inside}", patch),
+        ("POST", f"{TASKS}/retry/{inside}", {"data": patch}),
+        ("POST", f"{TASKS}/batch/edit", {"task_ids": [inside], "data": patch}),
+        ("POST", f"{TASKS}/batch/retry", {"task_ids": [inside], "data": {"account_id": "x"}}),
+    ):
+        assert_problem(await mei.request(method, path, json=body), 403, "out_of_scope")
+
+
+async def test_work_on_many_tasks_stays_inside(api: Api, mei: httpx.AsyncClient) -> None:
+    inside, outside = await published(api, INSIDE), await published(api, OUTSIDE)
+    body: dict[str, Any] = {"filter": {"created_after": "2020-01-01"}, "dry_run": True}
+    assert (await mei.post(f"{TASKS}/batch/cancel", json=body)).json()["total"] == 3
+    by_ids = (await mei.post(f"{TASKS}/batch/cancel", json={"task_ids": [inside[0], *outside]})).json()
+    assert by_ids["succeeded"] == 1
+    await mei.post(f"{TASKS}/batch/cancel", json={**body, "dry_run": False})
+    assert await listed(api.client, status="scheduled") == set(outside)
+
+
+async def test_accounts_limits_and_recurring_posts_outside_are_hidden(api: Api, mei: httpx.AsyncClient) -> None:
+    for platform, account_id in (("douyin", "a"), ("bilibili", "studio"), ("bilibili", "other"), ("kuaishou", "a")):
+        await api.client.post("/api/v1/accounts", json={"platform": platform, "account_id": account_id})
+        pause = {"platform": platform, "account_id": account_id, "reason": "x"}
+        await api.client.post("/api/v1/limits/pause", json=pause)
+    found = (await mei.get("/api/v1/accounts")).json()["data"]
+    assert {(one["platform"], one["account_id"]) for one in found} == {("douyin", "a"), ("bilibili", "studio")}
+    assert_problem(await mei.get("/api/v1/accounts/bilibili/other"), 404, "account_not_found")
+    assert_problem(await mei.post("/api/v1/accounts/bilibili/other/pause"), 404, "account_not_found")
+    assert (await mei.post("/api/v1/accounts/bilibili/studio/pause")).status_code == 200
+    scopes = {one["scope"] for one in (await mei.get("/api/v1/limits")).json()["data"]}
+    assert scopes >= {"douyin/a", "bilibili/studio"}
+    assert not scopes & {"bilibili/other", "kuaishou/a", "*", "bilibili", "kuaishou"}
+    for body in ({}, {"platform": "bilibili"}, {"platform": "bilibili", "account_id": "other"}):
+        answer = await mei.post("/api/v1/limits/pause", json={**body, "reason": "x"})
+        assert_problem(answer, 403, "out_of_scope")
+    assert (await mei.post("/api/v1/limits/pause", json={"platform": "douyin", "reason": "x"})).status_code == 200
+    for name, item in (("in", INSIDE[0]), ("out", OUTSIDE[0])):
+        recurring: dict[str, Any] = {"name": name, "cron": "0 9 * * *", "data": item}
+        assert (await mei.post("/api/v1/recurring", json=recurring)).status_code == (201 if name == "in" else 403)
+        await api.client.post("/api/v1/recurring", json=recurring)
+    assert [one["name"] for one in (await mei.get("/api/v1/recurring")).json()["data"]] == ["in"]
+    assert_problem(await mei.get("/api/v1/recurring/out"), 404, "recurrence_not_found")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/audit", "/metrics", f"{TASKS}/stats", f"{TASKS}/health", "/api/v1/failures"])
+async def test_a_route_about_everything_is_not_for_a_key_with_a_scope(mei: httpx.AsyncClient, path: str) -> None:
+    assert_problem(await mei.get(path), 403, "out_of_scope")
+
+
+async def test_a_fanout_is_reached_if_all_of_its_accounts_are(api: Api, mei: httpx.AsyncClient) -> None:
+    for accounts, status in ((INSIDE, 200), ([INSIDE[0], OUTSIDE[0]], 404)):
+        content = {"title": "x", "schedule_time": LATER}
+        made = await api.client.post(f"{PUBLISH}/fanout", json={"content": content, "accounts": accounts})
+        assert (await mei.get(f"{PUBLISH}/fanout/{made.json()['fanout_id']}")).status_code == status
+
+
+async def test_events_of_tasks_outside_are_not_heard(api: Api, mei: httpx.AsyncClient) -> None:
+    async with mei.stream("GET", "/api/v1/events") as events:
+        assert events.status_code == 200
+        outside, inside = await published(api, OUTSIDE), await published(api, INSIDE)
+        heard = ""
+        async for chunk in events.aiter_text():
+            heard += chunk
+            if inside[2] in heard:
+                break
+    assert not any(task_id in heard for task_id in outside)
