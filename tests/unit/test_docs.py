@@ -112,14 +112,26 @@ def test_every_setting_named_anywhere_exists() -> None:
         assert named <= known | others, file
 
 
-def test_every_route_is_documented_and_the_reverse() -> None:
+@pytest.fixture(scope="module")
+def served() -> set[str]:
+    """Every route as `METHOD /path`, with braces in place of parameters."""
+    app = create_app(temporary_settings(ROOT, redis="redis://127.0.0.1:1/0"))
+    paths = document_of(app)["paths"]
+    return {plain_route(method.upper(), path) for path, methods in paths.items() for method in methods}
+
+
+def test_every_route_is_documented_and_the_reverse(served: set[str]) -> None:
     documented = {
         plain_route(*route) for cells in rows(HTTP) for route in re.findall(rf"`({METHODS}) (/[^`]*)`", cells[0])
     }
-    app = create_app(temporary_settings(ROOT, redis="redis://127.0.0.1:1/0"))
-    paths = document_of(app)["paths"]
-    served = {plain_route(method.upper(), path) for path, methods in paths.items() for method in methods}
     assert documented == served
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: file.name)
+def test_every_route_named_anywhere_exists(file: Path, served: set[str]) -> None:
+    for method, path in re.findall(rf"`({METHODS}) (/[^`\s?]*)", file.read_text("utf-8")):
+        named = plain_route(method, re.sub(r"\b[A-Z_]{2,}\b", "{}", path))  # such as /tasks/ID
+        assert named in served or named.replace(" ", " /api/v1", 1) in served, f"{method} {path}"
 
 
 def test_every_code_is_documented_with_its_status() -> None:
