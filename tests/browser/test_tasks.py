@@ -129,6 +129,10 @@ def test_all_that_match_are_removed_and_the_reasons_of_others_are_told(browser: 
         page.get_by_role("button", name="Remove 2 tasks").click()
         page.wait_for_url("**/operations/*")
         check_page(page, "operation")
+        page.get_by_role("button", name="Bring them back").click()
+        expect(page.get_by_role("status").first).to_contain_text("back in the history")
+        page.goto(f"{scene.address}/tasks?q=obsolete")
+        expect(page.locator("[data-row]")).to_have_count(3)
     assert scene.client.get(f"/api/v1/tasks/{waiting}").json()["data"]["status"] == "scheduled"
 
 
@@ -214,6 +218,10 @@ def test_a_waiting_task_is_cancelled_and_an_ended_one_removed(browser: Browser, 
         page.goto(f"{scene.address}/tasks/{task_id}")
         page.get_by_role("button", name="Cancel", exact=True).click()
         expect(page.get_by_role("status").first).to_contain_text("It is cancelled")
+        page.get_by_role("button", name="Remove").click()
+        expect(page.get_by_role("status").first).to_contain_text("in the archive")
+        page.get_by_role("button", name="Bring back").click()
+        expect(page.get_by_role("status").first).to_contain_text("back in the history")
         page.get_by_role("button", name="Remove").click()
         expect(page.get_by_role("status").first).to_contain_text("in the archive")
     assert scene.client.get(f"/api/v1/tasks/{task_id}").json()["data"]["place"] == "publish_tasks_archive"

@@ -141,3 +141,23 @@ def test_an_earlier_version_cannot_read_bulk_work_with_a_cause() -> None:
     read = read_request(written)
     assert read.filter is not None
     assert (read.filter.cause, read.filter.place) == ("0123456789ab", Place.HISTORY)
+
+
+async def test_a_bulk_removal_is_undone(everpost: Stack) -> None:
+    ids = await fail(everpost, "long 1", "long 2", "long 3")
+    removed = await everpost.client.post("/api/v1/tasks/batch/delete", json={"task_ids": ids[:2]})
+    operation_id = removed.json()["operation_id"]
+    await everpost.client.delete(f"/api/v1/tasks/{ids[2]}")
+    undone = await everpost.client.post(f"/api/v1/operations/{operation_id}/undo")
+    assert (undone.status_code, undone.json()["brought_back"], undone.json()["is_whole"]) == (200, 2, True)
+    listed = await get(everpost, "/tasks", status="failed")
+    assert {task["task_id"] for task in listed["data"]} == set(ids[:2])
+    assert (await everpost.client.post(f"/api/v1/tasks/{ids[2]}/bring-back")).status_code == 200
+    assert_problem(await everpost.client.post(f"/api/v1/tasks/{ids[2]}/bring-back"), 409, "conflict")
+    assert_problem(await everpost.client.post("/api/v1/tasks/nobody/bring-back"), 404, "task_not_found")
+    assert_problem(await everpost.client.post("/api/v1/operations/nobody/undo"), 404, "operation_not_found")
+    retried = await everpost.client.post("/api/v1/tasks/batch/retry", json={"task_ids": ids})
+    not_that = await everpost.client.post(f"/api/v1/operations/{retried.json()['operation_id']}/undo")
+    assert_problem(not_that, 409, "conflict")
+    actions = [entry["action"] for entry in (await get(everpost, "/audit"))["data"]]
+    assert {"undo_operation", "bring_task_back"} <= set(actions)

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from everpost.actions.step import Apply
 from everpost.clock import Clock
 from everpost.errors import Conflict, TaskNotFound
-from everpost.store.archive import Reason
-from everpost.store.changes import Changes, Outcome, Remove, outcome_of_removal
+from everpost.store.archive import Archive, Reason
+from everpost.store.changes import BringBack, Changes, Outcome, Remove, outcome_of_removal
 from everpost.task.removal_rules import Removal, decide_removal
 from everpost.task.resolution_rules import UNSAID, Grounds
+
+AT_ONCE = 500  # tasks of one transaction
+MOST_BACK = 20_000  # tasks that one request brings back
 
 
 class RemoveStep:
@@ -49,3 +52,29 @@ class Removals:
         if outcome.reason == Removal.UNFINISHED:
             raise Conflict("The task has not ended; cancel it first.", task_id)
         return outcome.reason is None
+
+    async def bring_back(self, task_id: str, grounds: Grounds = UNSAID) -> None:
+        """Move a removed task back into the history, as it was.
+
+        Raises:
+            TaskNotFound: The store does not have it.
+            Conflict: Nobody removed it.
+        """
+        (outcome,) = await self._changes.apply(BringBack([task_id], grounds.entry), self._clock())
+        if outcome.reason is None:
+            return
+        (found,) = await self._changes.find([task_id], whole=False)
+        raise TaskNotFound(task_id) if found.position is None else Conflict("The task was not removed.", task_id)
+
+    async def bring_back_removed(self, archive: Archive, from_ms: int, until_ms: int) -> tuple[int, bool]:
+        """Move the tasks back that were removed in a time, at most `MOST_BACK`; how many, and whether these are all."""
+        came_back, refused = 0, set[str]()
+        while came_back < MOST_BACK:
+            found = await archive.page_removed(from_ms, until_ms, AT_ONCE + len(refused))
+            task_ids = [task_id for task_id in dict.fromkeys(found) if task_id not in refused]
+            if not task_ids:
+                return came_back, True
+            outcomes = await self._changes.apply(BringBack(task_ids), self._clock())
+            refused |= {outcome.task_id for outcome in outcomes if outcome.reason is not None}
+            came_back += sum(outcome.reason is None for outcome in outcomes)
+        return came_back, False

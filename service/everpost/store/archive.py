@@ -48,6 +48,9 @@ class Archive(Protocol):
             SearchTimeout: It took longer than `COUNTING_S`.
         """
 
+    async def page_removed(self, from_ms: int, until_ms: int, limit: int) -> list[str]:
+        """The ids of tasks that people removed from `from_ms` to `until_ms`, both included, at most `limit`."""
+
     def purge(self, before_ms: int, pace: Pace) -> AsyncIterator[int]:
         """Destroy all tasks archived before `before_ms`; yield how many each step destroyed. This cannot be undone.
 

@@ -7,7 +7,7 @@ A rule is a pure function of `everpost.task`. A store may call it on another thr
 repeat a transaction.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -115,6 +115,19 @@ class Remove(msgspec.Struct, frozen=True):
     entry: AuditRow | None = None
 
 
+class BringBack(msgspec.Struct, frozen=True):
+    """Move removed tasks from the archive back into the history, as they were.
+
+    Only ended tasks that people removed come back, and none whose id the ledger or the history has.
+
+    Attributes:
+        entry: Kept in the audit if the change changes anything.
+    """
+
+    task_ids: Sequence[str]
+    entry: AuditRow | None = None
+
+
 class Resolve(msgspec.Struct, frozen=True):
     """Make an unknown task a success, and keep the decision. If the rule refuses, nothing is written.
 
@@ -128,7 +141,7 @@ class Resolve(msgspec.Struct, frozen=True):
     entry: AuditRow | None = None
 
 
-Change: TypeAlias = Retry | Cancel | Edit | Remove | Resolve
+Change: TypeAlias = Retry | Cancel | Edit | Remove | BringBack | Resolve
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,6 +202,14 @@ class Changes(Protocol):
                 that time the relay may return to Redis what was taken out for the change.
             Unavailable: The store cannot write; nothing was written, unless it is `WriteUnconfirmed`.
         """
+
+
+NOT_REMOVED = "task_not_removed"
+
+
+def outcomes_of_bringing_back(task_ids: Sequence[str], came_back: Collection[str]) -> list[Outcome]:
+    """The outcomes of bringing tasks back."""
+    return [Outcome(task_id=task_id, reason=None if task_id in came_back else NOT_REMOVED) for task_id in task_ids]
 
 
 def refused(task_id: str, error: ServiceError) -> Outcome:

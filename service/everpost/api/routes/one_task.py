@@ -87,7 +87,7 @@ class CancelAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeleteAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The task is in the archive."""
+    """The task is in the archive, or back from there."""
 
     success: bool
     message: str
@@ -231,3 +231,21 @@ async def delete_task(request: ApiRequest, task_id: TaskId) -> JsonAnswer:
     was_removed = await services_of(request).removals.remove_task(task_id, note.grounds(None))
     message = "Task deleted" if was_removed else "Task was deleted before"
     return JsonAnswer(DeleteAnswer(success=True, message=message, task_id=task_id))
+
+
+@post(
+    "/tasks/{task_id:str}/bring-back",
+    summary="Bring a removed task back",
+    description="Moves a task that was deleted back from the archive into the history, as it was. Tasks that were "
+    "archived because of their age stay there; they can be shown and retried.",
+    tags=["Tasks"],
+    opt=needs(Right.OPERATE),
+    **documented(DeleteAnswer, description="The task is in the history.", refusals=(*WITH_ID, "conflict")),
+)
+@audited
+async def bring_task_back(request: ApiRequest, task_id: TaskId) -> JsonAnswer:
+    """Bring one task back."""
+    note = note_of(request)
+    note.about(checked_id(task_id))
+    await services_of(request).removals.bring_back(task_id, note.grounds(None))
+    return JsonAnswer(DeleteAnswer(success=True, message="Task brought back", task_id=task_id))

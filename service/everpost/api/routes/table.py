@@ -31,8 +31,8 @@ from everpost.api.routes.limits import pause_scope, resume_scope, set_limits, sh
 from everpost.api.routes.liveness import show_liveness, show_readiness
 from everpost.api.routes.login import log_in, log_out, show_login
 from everpost.api.routes.many_tasks import cancel_tasks, delete_tasks, retry_tasks
-from everpost.api.routes.one_task import cancel_task, delete_task, retry_task, show_task
-from everpost.api.routes.operations import show_operation
+from everpost.api.routes.one_task import bring_task_back, cancel_task, delete_task, retry_task, show_task
+from everpost.api.routes.operations import show_operation, undo_operation
 from everpost.api.routes.overview import list_failures, show_timeline
 from everpost.api.routes.pause import resume_dispatch, show_dispatch
 from everpost.api.routes.prometheus import show_metrics
@@ -86,6 +86,7 @@ HANDLERS = (
     publish_now,
     cancel_task,
     delete_task,
+    bring_task_back,
     retry_tasks,
     cancel_tasks,
     delete_tasks,
@@ -102,6 +103,7 @@ HANDLERS = (
     delete_file,
     list_operations,
     show_operation,
+    undo_operation,
     show_dispatch,
     resume_dispatch,
     show_limits,

@@ -9,11 +9,12 @@ import msgspec
 
 from everpost.actions.bulk import BulkAnswer, BulkKind, BulkRequest
 from everpost.api.console.answers import SeeOther
-from everpost.api.console.forms import read_fields
+from everpost.api.console.forms import read_fields, read_form
 from everpost.api.console.frame import render
 from everpost.api.console.pages.task_filter import WantedTasks, filter_of, read_wanted
 from everpost.api.http.audited import note_of
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.routes.operations import undo_removal
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import InvalidValue, OperationNotFound, ServiceError
 from everpost.store.audit import MOST_NAMED
@@ -78,6 +79,15 @@ async def run_bulk(request: ApiRequest) -> JsonAnswer:
         tasks=answer.total,
     )
     return SeeOther(f"../../operations/{answer.operation_id}")
+
+
+async def undo_operation(request: ApiRequest) -> JsonAnswer:
+    """Bring back what it removed."""
+    await read_form(request)
+    operation_id = request.path_params["operation_id"]
+    count, _ = await undo_removal(services_of(request), operation_id)
+    note_of(request).about(operation_id, tasks=count)
+    return SeeOther(f"../{operation_id}?done=undone")
 
 
 def read_bulk(fields: Sequence[tuple[str, str]]) -> BulkForm:

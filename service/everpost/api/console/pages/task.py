@@ -181,7 +181,7 @@ def _seconds_between(started: str | None, finished: str | None) -> float | None:
 def actions_of(task: TaskDetail) -> frozenset[str]:
     """What can be done to the task now, as its status says."""
     if task.place is Place.ARCHIVE:
-        return frozenset({"retry"})
+        return frozenset({"retry", "bring_back"} if task.archive_reason == "deleted" else {"retry"})
     if task.status == TaskStatus.UNKNOWN:
         return frozenset({"decide", "remove"})
     if task.status in WAITING:

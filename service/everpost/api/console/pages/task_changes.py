@@ -54,6 +54,11 @@ async def remove_task(request: ApiRequest) -> JsonAnswer:
     return await _change(request, _remove)
 
 
+async def bring_task_back(request: ApiRequest) -> JsonAnswer:
+    """Move it back from the archive."""
+    return await _change(request, _bring_back)
+
+
 async def resolve_task(request: ApiRequest) -> JsonAnswer:
     """Take a decision about its unknown outcome, and go to the next one."""
     return await _change(request, _resolve)
@@ -101,6 +106,14 @@ async def _remove(request: ApiRequest, task_id: str, form: Mapping[str, str]) ->
     note.about(task_id)
     await services_of(request).removals.remove_task(task_id, note.grounds(None))
     return f"../{quote(task_id, safe='')}?done=removed"
+
+
+async def _bring_back(request: ApiRequest, task_id: str, form: Mapping[str, str]) -> str:
+    del form
+    note = note_of(request)
+    note.about(task_id)
+    await services_of(request).removals.bring_back(task_id, note.grounds(None))
+    return f"../{quote(task_id, safe='')}?done=brought_back"
 
 
 async def _resolve(request: ApiRequest, task_id: str, form: Mapping[str, str]) -> str:

@@ -5,10 +5,11 @@ from contextlib import nullcontext
 
 from everpost.pace import Pace
 from everpost.store.audit import entry_after
-from everpost.store.changes import Cancel, Change, Edit, Outcome, Remove, Resolve, Retry, outcome_of_cancel
+from everpost.store.changes import BringBack, Cancel, Change, Edit, Outcome, Remove, Resolve, Retry, outcome_of_cancel
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.tasks.audit_entries import add_entry
+from everpost.store.postgresql.tasks.bring_back import bring_back
 from everpost.store.postgresql.tasks.candidates import find_candidates
 from everpost.store.postgresql.tasks.edit import edit_tasks
 from everpost.store.postgresql.tasks.ends import end_tasks
@@ -58,6 +59,8 @@ async def _apply(connection: Connection, change: Change, now_ms: int) -> list[Ou
             return await edit_tasks(connection, change, now_ms)
         case Remove():
             return await remove_tasks(connection, change, now_ms)
+        case BringBack():
+            return await bring_back(connection, change)
         case Resolve():
             return await resolve_task(connection, change)
 

@@ -5,11 +5,12 @@ from functools import partial
 
 from everpost.pace import Pace
 from everpost.store.audit import entry_after
-from everpost.store.changes import Cancel, Change, Edit, Outcome, Remove, Resolve, Retry
+from everpost.store.changes import BringBack, Cancel, Change, Edit, Outcome, Remove, Resolve, Retry
 from everpost.store.sqlite.file.connection import snapshot
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.tasks.audit_entries import add_entry
+from everpost.store.sqlite.tasks.bring_back import bring_back
 from everpost.store.sqlite.tasks.cancel import cancel_tasks
 from everpost.store.sqlite.tasks.candidates import find_candidates
 from everpost.store.sqlite.tasks.edit import edit_tasks
@@ -63,5 +64,7 @@ def _apply(connection: sqlite3.Connection, *, change: Change, now_ms: int) -> li
             return edit_tasks(connection, change, now_ms)
         case Remove():
             return remove_tasks(connection, change, now_ms)
+        case BringBack():
+            return bring_back(connection, change)
         case Resolve():
             return resolve_task(connection, change)
