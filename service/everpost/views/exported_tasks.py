@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec.structs import asdict
 
 from everpost.errors import QueueUnreachable
@@ -90,7 +91,8 @@ class TaskExport:
             return {}
         members = read_members(data)
         if members is not None:
-            return {"task_data": self._hiding.members(members)}
+            hides_nothing = not self._hiding.redactor.may_name(data)
+            return {"task_data": msgspec.Raw(data) if hides_nothing else self._hiding.members(members)}
         return {"task_data_text": self._hiding.damaged(data.decode(errors="replace"))}
 
 

@@ -11,6 +11,7 @@ from everpost.store.sqlite.file.connection import snapshot
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.edit import find_edits
+from everpost.store.sqlite.tasks.positions import json_list
 from everpost.store.sqlite.tasks.resolve import find_decisions
 from everpost.task.place import Place
 
@@ -57,15 +58,12 @@ def data_of_tasks(connection: sqlite3.Connection, task_ids: Sequence[str], most_
     """See `History.data_of`."""
     found: dict[str, bytes] = {}
     left = most_bytes
-    with snapshot(connection):
-        for task_id in task_ids:
-            row = connection.execute(load("data_of_task"), {"task_id": task_id}).fetchone()
-            if row is None or row[0] is None:
-                continue
-            left -= len(row[0])
+    for task_id, data in connection.execute(load("data_of_tasks"), {"task_ids": json_list(task_ids)}):
+        if data is not None:
+            left -= len(data)
             if found and left < 0:
                 break
-            found[task_id] = row[0]
+            found[task_id] = data
     return found
 
 
