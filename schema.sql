@@ -45,7 +45,8 @@ CREATE TABLE publish_tasks (
     raw_job             BLOB,                              -- a stock arq client's message without readable task data
     checkpoint          TEXT,                              -- JSON: the publisher's last one
     checkpoint_attempt  INTEGER,                           -- the attempt that saved it
-    callback_url        TEXT                               -- told of its end; '': only its batch counts it
+    callback_url        TEXT,                              -- told of its end; '': only its batch counts it
+    submitted_by        TEXT                               -- the caller's name; of a retry, the original's
 );
 -- Lists are ordered by (created_at, id). A task keeps both when it moves from the ledger to the history.
 CREATE INDEX publish_tasks_created ON publish_tasks (created_at, job_id);
@@ -94,6 +95,7 @@ CREATE TABLE task_queue (
     sending       INTEGER,                                 -- the attempt whose first byte may have been sent (I6); 0: held since a restore
     sending_since TEXT,                                    -- JSON: the host's time since its boot at that moment, if a key can expire
     accepted_by   TEXT,
+    submitted_by  TEXT,                                    -- the caller's name; of a retry, the original's
     checkpoint    TEXT,                                    -- JSON: the publisher's last one, for the next attempt
     checkpoint_attempt INTEGER,                            -- the attempt that saved it; an earlier one cannot any more
     callback_url  TEXT,
@@ -151,7 +153,8 @@ CREATE TABLE publish_tasks_archive (
     raw_job             BLOB,
     checkpoint          TEXT,
     checkpoint_attempt  INTEGER,
-    callback_url        TEXT
+    callback_url        TEXT,
+    submitted_by        TEXT
 );
 CREATE INDEX publish_tasks_archive_job ON publish_tasks_archive (job_id);
 CREATE INDEX publish_tasks_archive_chain ON publish_tasks_archive (root_id) WHERE root_id IS NOT NULL;

@@ -31,6 +31,7 @@ EVERY_FILTER: dict[str, Any] = {
     "cause": "0123456789ab",
     "batch_id": "b",
     "retry_of": "r",
+    "submitted_by": "shop",
     "task_ids": ("x", "y"),
     "q": "测试",
     "reach": ("douyin", "3\na"),

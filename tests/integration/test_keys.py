@@ -122,6 +122,23 @@ async def test_a_publisher_hands_in_and_reads(guarded: Api) -> None:
         }  # fmt: skip
 
 
+async def test_a_publisher_retries_its_own_tasks_only(guarded: Api) -> None:
+    others = await guarded.publish(schedule_time="2030-01-01T00:00:00Z")
+    async with client(guarded, await make(guarded, "shop", Role.PUBLISHER)) as shop:
+        answer = await shop.post(PUBLISH, json={**TASK, "schedule_time": "2030-01-01T00:00:00Z"})
+        own = answer.json()["task_id"]
+        for query in ("", "?force=false"):
+            assert_problem(await shop.post(f"/api/v1/tasks/retry/{others}{query}"), 403, "forbidden")
+            assert_problem(await shop.post(f"/api/v1/tasks/retry/none{query}"), 404, "task_not_found")
+        retried = (await guarded.client.post(f"/api/v1/tasks/retry/{own}")).json()["new_task_id"]
+        again = await shop.post(f"/api/v1/tasks/retry/{retried}")  # an operator's retry is still the publisher's task
+        assert again.status_code == 200, again.text
+        listed = (await shop.get("/api/v1/tasks", params={"submitted_by": "shop"})).json()["data"]
+        assert {row["task_id"] for row in listed} == {own, retried, again.json()["new_task_id"]}
+        assert (await shop.get(f"/api/v1/tasks/{own}")).json()["data"]["submitted_by"] == "shop"
+    assert (await guarded.client.get(f"/api/v1/tasks/{others}")).json()["data"]["submitted_by"] == "token"
+
+
 async def test_a_key_is_shown_once_and_kept_as_a_digest(guarded: Api) -> None:
     key = await make(guarded, "shop", Role.OPERATOR, platforms=["抖音"], accounts=["bilibili/a/b"], expires_in_s=60)
     assert FORM.fullmatch(key)

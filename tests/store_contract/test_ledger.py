@@ -6,14 +6,16 @@ import pytest
 from everpost.clock import SinceBoot, to_text
 from everpost.errors import KeyReused
 from everpost.store import Store
+from everpost.store.history import TaskFilter
 from everpost.store.ledger import ClaimFacts, TaskExistsError
 from everpost.task.candidate import StoredData
 from everpost.task.model import Attempt, ErrorClass, TaskColumns, TaskRecord, TaskStatus
 from everpost.task.place import Place
 from store_contract.conftest import Stores
 from store_contract.making import accept, add_ended, attempt_of, end, facts_of, key_of, once_of, record_of
+from store_contract.test_changes import retry_of
 from store_kit import StoreKit
-from store_rows import START_MS, make_task
+from store_rows import START_MS, make_task, remove
 
 DUE_MS = START_MS + 60_000
 
@@ -367,3 +369,28 @@ async def test_writes_are_there_after_everything_was_closed(stores: Stores) -> N
     assert set((await store.ledger.check_claims({"waits": None, "keyed": None})).known) == {"waits", "keyed"}
     assert await store.history.find_task("ended") is not None
     assert await store.ledger.find_answer(key_of()) == once_of().answer
+
+
+async def test_who_handed_a_task_in_is_kept_wherever_the_task_goes(store: Store, other: Store) -> None:
+    async def submitters() -> dict[str, str | None]:
+        found = [await other.history.find_task(task_id) for task_id in ("one", "late", "nobody", "new")]
+        return {task.task_id: task.submitted_by for task in found if task is not None}
+
+    tasks = [
+        make_task("one", submitted_by="shop"),
+        make_task("late", submitted_by="shop", late_at_ms=START_MS + 10_000),
+        make_task("nobody"),
+    ]
+    await store.ledger.accept(tasks[:2], START_MS)
+    await store.ledger.accept(tasks[2:], START_MS, once_of())
+    expected: dict[str, str | None] = {"one": "shop", "late": "shop", "nobody": None}
+    assert await submitters() == expected
+    await end(store, "one", "nobody")
+    assert await submitters() == expected
+    await store.changes.apply(retry_of(("one", "new")), START_MS)
+    await end(store, "new")
+    assert await submitters() == expected | {"new": "shop"}
+    await remove(store, "one", "new")
+    assert await submitters() == expected | {"new": "shop"}
+    page = await store.history.page(TaskFilter(submitted_by="shop"))
+    assert [(row.task_id, row.submitted_by) for row in page.items] == [("late", "shop")]

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from everpost.errors import TaskEnded, TaskHeld, TaskNotFound, TaskRunning
@@ -5,7 +7,7 @@ from everpost.task.cancel_rules import CancelAction, decide_cancel
 from everpost.task.place import Place, Position
 
 
-def position(status: str, place: Place = Place.LEDGER, **more: bool) -> Position:
+def position(status: str, place: Place = Place.LEDGER, **more: Any) -> Position:
     return Position(task_id="t", place=place, status=status, chain_id="t", **more)
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from everpost.errors import AlreadyDecided, NothingToDecide, TaskNotFound
@@ -15,7 +17,7 @@ from everpost.task.resolution_rules import (
 NOW_MS = 1_790_000_000_000
 
 
-def position(status: str, place: Place = Place.HISTORY, task_id: str = "t", **more: bool) -> Position:
+def position(status: str, place: Place = Place.HISTORY, task_id: str = "t", **more: Any) -> Position:
     return Position(task_id=task_id, place=place, status=status, chain_id="t", **more)
 
 

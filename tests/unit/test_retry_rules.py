@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from everpost.task.place import Place, Position
 from everpost.task.retry_rules import RetryAction, RetryDecision, decide_newest_retry, decide_retry
 
 
-def position(status: str, place: Place = Place.HISTORY, task_id: str = "a", **more: bool) -> Position:
+def position(status: str, place: Place = Place.HISTORY, task_id: str = "a", **more: Any) -> Position:
     return Position(task_id=task_id, place=place, status=status, chain_id="a", **more)
 
 

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import msgspec
+
 from everpost.access import Caller
+from everpost.access.roles import ANONYMOUS
 from everpost.api.http.reach import need_reach
 from everpost.api.services import Services
 from everpost.store.account_zones import KnownZones
@@ -30,4 +33,6 @@ async def read_submission(
         await services.submitted_files.check(submission)
     if services.accounts.directory.need(submission.platform):
         await services.accounts.check_named(submission.platform.name, submission.view.account_id)
+    if caller.name != ANONYMOUS:
+        return msgspec.structs.replace(submission, submitted_by=caller.name)
     return submission

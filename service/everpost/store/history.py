@@ -52,6 +52,7 @@ class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
     q: str | None = None
     batch_id: str | None = None
     retry_of: str | None = None
+    submitted_by: str | None = None
     task_ids: tuple[str, ...] | None = None
     place: Place | None = None
     reach: tuple[str, ...] | None = None
@@ -88,6 +89,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     provider_post_id: str | None
     publish_url: str | None
     evidence: Evidence | None
+    submitted_by: str | None = None
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -213,6 +215,7 @@ class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
     root_id: str | None = None
     generation: int = 0
     batch_id: str | None = None
+    submitted_by: str | None = None
     edits: Sequence[KeptEdit] = ()
     decisions: Sequence[Decided] = ()
     retries: Sequence[KnownRetry] = ()

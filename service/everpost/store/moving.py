@@ -52,7 +52,7 @@ _ENDED = (
     "schedule_time", "publish_mode", "status", "external_user_id", "external_account_id", "result_metrics",
     "error_message", "created_at", "updated_at", "published_at", "completed_at", "task_data", "priority", "retry_of",
     "root_id", "generation", "batch_id", "attempts", "error_class", "result", "provider_post_id", "publish_url",
-    "queued_at", "started_at", "raw_job", "checkpoint", "checkpoint_attempt", "callback_url",
+    "queued_at", "started_at", "raw_job", "checkpoint", "checkpoint_attempt", "callback_url", "submitted_by",
 )  # fmt: skip
 
 COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
@@ -63,7 +63,7 @@ COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
             "task_id", "task_type", "priority", "status", "data", "result", "error_message", "retry_count",
             "max_retries", "created_at", "started_at", "completed_at", "updated_at", "platform", "account_id", "title",
             "due_at", "retry_of", "root_id", "generation", "batch_id", "attempts", "sending", "sending_since",
-            "accepted_by", "checkpoint", "checkpoint_attempt", "callback_url", "late_at",
+            "accepted_by", "checkpoint", "checkpoint_attempt", "callback_url", "late_at", "submitted_by",
         ),
         Table.DECISIONS: (
             "task_id", "decision", "status_before", "decided_at", "decided_by", "why", "provider_post_id",

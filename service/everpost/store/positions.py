@@ -25,6 +25,7 @@ def position_of(
     accepted_by: str | None = None,
     sending: int | None = None,
     calls_back: int | None = None,
+    submitted_by: str | None = None,
 ) -> Position:
     """The position of a row; `accepted_by` and `sending` are the ledger's."""
     return Position(
@@ -37,6 +38,7 @@ def position_of(
         sending=sending is not None,
         held=sending == HELD,
         calls_back=bool(calls_back),
+        submitted_by=submitted_by,
     )
 
 

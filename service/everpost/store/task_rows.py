@@ -36,6 +36,8 @@ def accepted_row(task: Task, now_ms: int) -> dict[str, Any]:
         "accepted_by": task.accepted_by,
         "callback_url": task.callback_url,
     }
+    if task.submitted_by is not None:
+        return row | {"late_at": to_text_or_none(task.late_at_ms), "submitted_by": task.submitted_by}
     return row if task.late_at_ms is None else row | {"late_at": to_text(task.late_at_ms)}
 
 

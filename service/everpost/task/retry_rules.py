@@ -104,7 +104,12 @@ def succession_of(
     generation = 1 + max([other.generation for other in chain])
     url = task.callback_url or (UNTOLD if retried.calls_back else None)
     joined = msgspec.structs.replace(
-        task, retry_of=retried.task_id, root_id=retried.chain_id, generation=generation, callback_url=url
+        task,
+        retry_of=retried.task_id,
+        root_id=retried.chain_id,
+        generation=generation,
+        callback_url=url,
+        submitted_by=retried.submitted_by,
     )
     joined_guard = None if guard is None else msgspec.structs.replace(guard, chain_id=retried.chain_id)
     return Succession(chain, joined, joined_guard, is_edited)

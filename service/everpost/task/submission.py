@@ -74,6 +74,7 @@ class Submission(msgspec.Struct, frozen=True):
         warning: What the client should know of its time.
         is_placed: Its time was chosen by `spread`, not by the client.
         unknown_fields: Fields that neither Everpost nor the platform reads; some of them, if there are many.
+        submitted_by: The name of the caller.
     """
 
     view: PublishRequest
@@ -84,6 +85,7 @@ class Submission(msgspec.Struct, frozen=True):
     warning: str | None = None
     is_placed: bool = False
     unknown_fields: tuple[str, ...] = ()
+    submitted_by: str | None = None
 
     def task(self, now_ms: int, accepted_by: str, batch_id: str | None = None) -> Task:
         """The task made from this submission."""
@@ -101,6 +103,7 @@ class Submission(msgspec.Struct, frozen=True):
             file_ids=self.file_ids,
             callback_url=self.view.callback_url,
             late_at_ms=self.late_at_ms(now_ms),
+            submitted_by=self.submitted_by,
         )
 
     def late_at_ms(self, now_ms: int) -> int | None:

@@ -29,6 +29,7 @@ class FilterRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     q: Annotated[Text, Meta(description="Words in title, error or payload")] | None = None
     batch_id: Text | None = None
     retry_of: Text | None = None
+    submitted_by: Annotated[Text, Meta(description="The name of the caller that handed it in")] | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -63,6 +64,7 @@ def _filter(wanted: FilterRequest, catalogue: Catalogue, zone: tzinfo) -> TaskFi
         q=wanted.q,
         batch_id=wanted.batch_id,
         retry_of=wanted.retry_of,
+        submitted_by=wanted.submitted_by,
     )
 
 

@@ -2,12 +2,12 @@
 
 from typing import NamedTuple
 
-from everpost.access import NOBODY_ASKED, Caller
+from everpost.access import NOBODY_ASKED, Caller, Role
 from everpost.api.http.audited import Refusals
 from everpost.api.http.bodies import Headers
 from everpost.api.http.cookies import cookie_of
 from everpost.api.http.rates import OwnRates, take_turn
-from everpost.api.http.reach import check_reach
+from everpost.api.http.reach import check_own, check_reach
 from everpost.api.http.rights import PUBLIC, admit
 from everpost.api.http.sites import SiteCheck
 from everpost.api.services import ApiRequest, services_of
@@ -51,6 +51,8 @@ async def check_caller(request: ApiRequest, headers: Headers, guards: Guards) ->
         admit(request, caller)
         if caller.is_limited:
             await check_reach(request, caller)
+        if caller.role is Role.PUBLISHER:
+            await check_own(request, caller)
     except (Forbidden, OutOfScope) as error:
         await guards.refusals.keep(request, error.code)
         raise

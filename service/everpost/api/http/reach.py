@@ -5,12 +5,13 @@ from types import MappingProxyType
 
 import msgspec
 
-from everpost.access import Caller
-from everpost.api.http.rights import SCOPED, caller_of
+from everpost.access import Caller, Right
+from everpost.api.http.rights import SCOPED, caller_of, right_of
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.errors import (
     AccountNotFound,
     FanoutNotFound,
+    Forbidden,
     OutOfScope,
     RecurrenceNotFound,
     TaskNotFound,
@@ -36,6 +37,23 @@ async def check_reach(request: ApiRequest, caller: Caller) -> None:
             return
     if not request.route_handler.opt.get(SCOPED):
         raise OutOfScope(caller.name)
+
+
+async def check_own(request: ApiRequest, caller: Caller) -> None:
+    """Return unless a publisher would change a task that another caller has handed in.
+
+    Raises:
+        TaskNotFound: The store does not have the task.
+        Forbidden: It is another caller's.
+    """
+    task_id = request.scope.get("path_params", {}).get("task_id")
+    if task_id is None or right_of(request.route_handler) is not Right.SUBMIT:
+        return
+    task = await services_of(request).store.history.find_task(task_id)
+    if task is None:
+        raise TaskNotFound(task_id)
+    if task.submitted_by != caller.name:
+        raise Forbidden(caller.name, caller.role, Right.OPERATE)
 
 
 def need_reach(caller: Caller, platform: str, account_id: str | None, path: str = "$.account_id") -> None:

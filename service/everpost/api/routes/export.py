@@ -54,6 +54,7 @@ async def export_tasks(
     q: Annotated[str | None, word("Words in title, error or data.")] = None,
     batch_id: Annotated[str | None, word("The batch.")] = None,
     retry_of: Annotated[str | None, word("The task that the listed tasks retry.")] = None,
+    submitted_by: Annotated[str | None, word("The name of the caller that handed them in.")] = None,
     cursor: Annotated[str | None, word("The `cursor` of the last task that arrived.", 2_000)] = None,
 ) -> Export:
     """Export tasks."""
@@ -61,6 +62,7 @@ async def export_tasks(
     filters = FilterRequest(
         status=status, platform=platform, account_id=account_id, error_class=error_class, q=q, batch_id=batch_id,
         created_after=created_after, created_before=created_before, retry_of=retry_of, cause=cause,
+        submitted_by=submitted_by,
     )  # fmt: skip
     wanted = reached(request, task_filter(filters, services.catalogue, services.settings.zone))
     steps = services.export.steps(wanted, cursor, with_data=with_data)

@@ -96,6 +96,7 @@ async def list_tasks(
     q: Annotated[str | None, word("Words in title, error or data.")] = None,
     batch_id: Annotated[str | None, word("The batch.")] = None,
     retry_of: Annotated[str | None, word("The task that the listed tasks retry.")] = None,
+    submitted_by: Annotated[str | None, word("The name of the caller that handed them in.")] = None,
     cursor: Annotated[str | None, word("`next_cursor` of the previous answer.", 2_000)] = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> JsonAnswer:
@@ -104,6 +105,7 @@ async def list_tasks(
     filters = FilterRequest(
         status=status, platform=platform, account_id=account_id, error_class=error_class, cause=cause, q=q,
         batch_id=batch_id, created_after=created_after, created_before=created_before, retry_of=retry_of,
+        submitted_by=submitted_by,
     )  # fmt: skip
     wanted = reached(request, task_filter(filters, services.catalogue, services.settings.zone))
     page, summary = await asyncio.gather(

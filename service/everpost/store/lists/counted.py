@@ -22,7 +22,7 @@ def is_counted(wanted: TaskFilter) -> bool:
 def may_look_far(wanted: TaskFilter) -> bool:
     """Whether a search may read many rows to find few, because no index covers all that is asked for."""
     narrowing = (wanted.status, wanted.error_class, wanted.cause, wanted.batch_id, wanted.retry_of)
-    searching = (wanted.q, wanted.platform, wanted.account_id, wanted.error_class, wanted.reach)
+    searching = (wanted.q, wanted.platform, wanted.account_id, wanted.error_class, wanted.reach, wanted.submitted_by)
     return any(value is not None for value in searching) or sum(value is not None for value in narrowing) > 1
 
 

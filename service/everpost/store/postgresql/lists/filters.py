@@ -31,7 +31,7 @@ ID = {Place.LEDGER: "t.task_id", Place.HISTORY: "t.job_id"}
 KEPT = {"platform": 100, "account_id": 256, "batch_id": 256, "retry_of": 256}
 """The most characters that are kept of a column, so that an index can hold it: schema/0001_tables.sql."""
 
-COMPARED = ("status", "account_id", "error_class", "batch_id", "retry_of")
+COMPARED = ("status", "account_id", "error_class", "batch_id", "retry_of", "submitted_by")
 MATCHED = (
     "(SELECT s.words_in_it @@ :query::text::tsquery AND s.words LIKE ALL (:phrases::text[])"
     " FROM publish_tasks_search AS s WHERE s.job_id = t.job_id)"

@@ -1,4 +1,4 @@
-"""Rows as values of the types of `schema/0015_row_types.sql`: the statements that each task needs take such rows."""
+"""Rows as values of the types of `schema/`: the statements that each task needs take such rows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +15,7 @@ TypedRow = tuple[Any, ...]
 ACCEPTED = (
     "task_id", "priority", "status", "task_data", "created_at", "platform", "account_id", "title", "due_at", "retry_of",
     "root_id", "generation", "batch_id", "accepted_by", "callback_url", "late_at",
+    "submitted_by",
 )  # fmt: skip
 REQUEST = ("task_id", "fingerprint", "accepted_id", "created_at", "answer", "kept_ms", "tasks")
 INTENT = ("task_id", "attempt", "earlier", "now", "since_boot")
@@ -26,8 +27,8 @@ ENDED = (
 FAILED = (*ENDED, "cause", "ended_s")
 
 TYPES = {
-    "everpost_accepted": ACCEPTED,
-    "everpost_request": REQUEST,
+    "everpost_accepted_by": ACCEPTED,
+    "everpost_request_by": REQUEST,
     "everpost_intent": INTENT,
     "everpost_ended": ENDED,
     "everpost_failed": FAILED,

@@ -22,7 +22,7 @@ from everpost.task.model import TaskStatus
 from everpost.task.place import Place
 
 ID_COLUMN = {Place.LEDGER: "task_id", Place.HISTORY: "job_id"}
-COMPARED = ("status", "account_id", "error_class", "batch_id", "retry_of")
+COMPARED = ("status", "account_id", "error_class", "batch_id", "retry_of", "submitted_by")
 UTC_OF_ROW = "iif(created_at LIKE '%Z', created_at, everpost_utc(created_at))"
 AMONG_WAITING = "id IN (SELECT value FROM json_each(:waiting))"
 AMONG_UNINDEXED = "task_id IN (SELECT value FROM json_each(:unindexed))"

@@ -17,12 +17,12 @@ ROW = {
     Place.HISTORY: (
         "job_id AS task_id, 'history' AS place, 0 AS inherited, status, platform, account_id, title, priority, "
         "created_at, updated_at, NULL AS due_at, started_at, completed_at, error_class, error_message, retry_of, "
-        f"batch_id, {_ATTEMPTS} AS attempts, provider_post_id, publish_url, {_EVIDENCE} AS evidence"
+        f"batch_id, {_ATTEMPTS} AS attempts, provider_post_id, publish_url, {_EVIDENCE} AS evidence, submitted_by"
     ),
     Place.LEDGER: (
         f"task_id, 'ledger', accepted_by IS NULL, status, {_LEDGER_COLUMNS}, "
         "priority, created_at, updated_at, due_at, started_at, completed_at, NULL, error_message, retry_of, "
-        f"batch_id, {_ATTEMPTS}, NULL, NULL, NULL"
+        f"batch_id, {_ATTEMPTS}, NULL, NULL, NULL, submitted_by"
     ),
 }
 """The columns of `TaskRow`, in its order."""

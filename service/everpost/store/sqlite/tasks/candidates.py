@@ -38,9 +38,9 @@ def _find_whole(
     wanted = {"task_ids": json_list(task_ids), "most_bytes": most_bytes}
     # Sorted here, because SQLite would copy the data for it.
     for row in sorted(connection.execute(load("find_candidates"), wanted), key=itemgetter(-2, -1)):
-        position, size_bytes = position_of(*row[:8]), row[8] or 0
+        position, size_bytes = position_of(*row[:9]), row[9] or 0
         found[position.task_id] = position, size_bytes
-        data = data_of_row(position.place, row[9:-2]) if size_bytes <= most_bytes else None
+        data = data_of_row(position.place, row[10:-2]) if size_bytes <= most_bytes else None
         stored[position.place][position.task_id] = data
     usable: dict[str, StoredData] = {}
     for of_place in stored.values():

@@ -2,7 +2,7 @@
 -- key that is in use is not returned, and its tasks are not written; an expired one is replaced. The statement waits for
 -- another that writes one of its keys.
 WITH given AS MATERIALIZED (
-    SELECT * FROM unnest(:rows::everpost_request[])
+    SELECT * FROM unnest(:rows::everpost_request_by[])
 ), counted AS MATERIALIZED (
     SELECT coalesce((SELECT value::bigint FROM everpost_meta WHERE key = 'counted_ms'), 0) AS counted_ms
 ), kept AS (

@@ -5,5 +5,5 @@ INSERT INTO task_queue (
 )
 SELECT
     {accepted_values}
-FROM unnest(:rows::everpost_accepted[]) AS task
+FROM unnest(:rows::everpost_accepted_by[]) AS task
 ORDER BY task.task_id

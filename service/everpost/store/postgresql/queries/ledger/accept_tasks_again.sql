@@ -1,7 +1,7 @@
 -- As accept_tasks.sql, for rows whose answer was lost: finds the tasks that they wrote, which may have ended meanwhile. A
 -- task is in one of these places at every moment, so this statement finds it even while it moves.
 WITH given AS MATERIALIZED (
-    SELECT * FROM unnest(:rows::everpost_accepted[])
+    SELECT * FROM unnest(:rows::everpost_accepted_by[])
 ), known AS MATERIALIZED (
     SELECT task_id FROM task_queue WHERE task_id = ANY (ARRAY(SELECT given.task_id FROM given))
     UNION ALL

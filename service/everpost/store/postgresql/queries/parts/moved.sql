@@ -1,13 +1,14 @@
 moved AS (
     DELETE FROM task_queue WHERE task_id = ANY (ARRAY(SELECT given.task_id FROM given))
     RETURNING task_id, platform, account_id, title, created_at, data, priority, retry_of, root_id, generation, batch_id,
-        attempts, checkpoint, checkpoint_attempt, callback_url
+        attempts, checkpoint, checkpoint_attempt, callback_url, submitted_by
 ), kept AS (
     INSERT INTO publish_tasks (
         job_id, platform, account_id, material_id, title, tags, cover, schedule_time, publish_mode,
         status, error_message, created_at, updated_at, published_at, completed_at, task_data, priority,
         retry_of, root_id, generation, batch_id, attempts, error_class, result,
-        provider_post_id, publish_url, queued_at, started_at, checkpoint, checkpoint_attempt, callback_url
+        provider_post_id, publish_url, queued_at, started_at, checkpoint, checkpoint_attempt, callback_url,
+        submitted_by
     )
     SELECT
         t.task_id, coalesce(t.platform, left(e.platform, 100)), coalesce(t.account_id, left(e.account_id, 256)), e.material_id,
@@ -21,7 +22,7 @@ moved AS (
             ELSE '[' || e.attempt || ']'
         END,
         e.error_class, e.result, e.provider_post_id, e.publish_url, coalesce(e.queued_at, t.created_at), e.started_at,
-        t.checkpoint, t.checkpoint_attempt, t.callback_url
+        t.checkpoint, t.checkpoint_attempt, t.callback_url, t.submitted_by
     FROM moved AS t JOIN given AS e ON e.task_id = t.task_id
     ORDER BY CASE WHEN t.callback_url IS NOT NULL THEN everpost_batch_of(t.root_id, t.batch_id) END -- as lock_batches.sql
 )

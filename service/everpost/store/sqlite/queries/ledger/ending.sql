@@ -10,7 +10,8 @@ CREATE TEMP TRIGGER ending_moves INSTEAD OF INSERT ON ending BEGIN
         job_id, platform, account_id, material_id, title, tags, cover, schedule_time, publish_mode,
         status, error_message, created_at, updated_at, published_at, completed_at, task_data, priority,
         retry_of, root_id, generation, batch_id, attempts, error_class, result,
-        provider_post_id, publish_url, queued_at, started_at, checkpoint, checkpoint_attempt, callback_url
+        provider_post_id, publish_url, queued_at, started_at, checkpoint, checkpoint_attempt, callback_url,
+        submitted_by
     )
     SELECT
         iif(t.accepted_by IS NULL AND EXISTS (SELECT 1 FROM publish_tasks AS h WHERE h.job_id = t.task_id), NULL, t.task_id),
@@ -27,7 +28,7 @@ CREATE TEMP TRIGGER ending_moves INSTEAD OF INSERT ON ending BEGIN
         END,
         NEW.error_class, NEW.result,
         NEW.provider_post_id, NEW.publish_url, ifnull(NEW.queued_at, t.created_at), NEW.started_at,
-        t.checkpoint, t.checkpoint_attempt, t.callback_url
+        t.checkpoint, t.checkpoint_attempt, t.callback_url, t.submitted_by
     FROM task_queue AS t
     WHERE t.task_id = NEW.task_id;
     SELECT RAISE(ABORT, 'not in the ledger') WHERE changes() = 0;
