@@ -29,6 +29,7 @@ SHOW_NO_TASKS = {
     "worker": "its log is part of that of `up`",
     "demo": "runs tasks of its own only",
     "bench": "runs tasks of its own only",
+    "mcp": "speaks to programs",
 }
 
 
@@ -173,6 +174,14 @@ def runs_of(task_ids: dict[str, str], folder: Path) -> dict[str, list[tuple[str,
         "restore": [("restore", str(folder / EVIL))],
         "move": [("move", str(folder / EVIL), EVIL), ("move", str(folder / "data" / "everpost.db"), EVIL)],
         "up": [("up",), ("up", "--host", EVIL)],
+        "tail": [("tail", task_ids["failed"]), ("tail", EVIL), ("tail", "--account-id", EVIL, "--platform", EVIL)],
+        "export": [  # into a pipe, it writes exactly what tasks have
+            ("export", "--q", "nothing has this"),
+            ("export", "--output", str(folder / "none" / EVIL)),
+            ("export", "--output", str(folder / EVIL), "--resume"),
+        ],
+        "audit": [("audit",), ("audit", "--who", EVIL), ("audit", "--target", EVIL), ("audit", "--after", EVIL)],
+        "keys": [("keys", "list"), ("keys", "whoami"), ("keys", "revoke", EVIL), ("keys", "create", EVIL)],
         "completion": [("completion", "zsh"), ("completion", EVIL)],
     }
 
@@ -202,7 +211,8 @@ def test_json_answers_have_foreign_text_exactly(up: Up, task_ids: dict[str, str]
 
 @pytest.mark.chaos
 def test_on_a_terminal_only_our_own_styles_are_written(up: Up, task_ids: dict[str, str]) -> None:
-    for arguments in (("list",), ("show", task_ids["failed"]), ("show", task_ids["unknown"]), ("show", EVIL_ID)):
+    shows = [("show", task_id) for task_id in (task_ids["failed"], task_ids["unknown"], EVIL_ID)]
+    for arguments in (("list",), *shows, ("export",), ("export", "--format", "csv")):
         shown = on_terminal(up.env, *arguments)
         assert not acting(STYLE.sub("", shown).replace("\r\n", "\n")), shown
         assert "38;5;213" not in "".join(match[0] for match in STYLE.finditer(shown))

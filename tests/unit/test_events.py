@@ -1,14 +1,17 @@
 """Who is sent which event, the ids of events, and how a client reads them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 import pytest
 
 from api_support import TASK
+from everpost.access import Caller, Role
 from everpost.api.server.connections import Connections, Standing
 from everpost.api.server.descriptors import MOST_CONNECTIONS, MOST_STREAMS, most_connections, most_streams
-from everpost.cli.events import ShownEvent, read_events
+from everpost.cli.events import ShownEvent, lines_of, read_events
+from everpost.testing.events import StackEvents
 from everpost.views.events.event import Event, EventFilter, EventType, sse
 from everpost.views.events.position import Position, read_position
 from everpost.views.events.readers import Readers
@@ -30,12 +33,17 @@ class Client:
         """Ends nothing."""
 
 
+def limited_to(*, platforms: Iterable[str] = (), accounts: Iterable[tuple[str, str]] = ()) -> Caller:
+    return Caller(name="key", role=Role.VIEWER, platforms=frozenset(platforms), accounts=frozenset(accounts))
+
+
 MATCHING: list[dict[str, Any]] = [
     {},
     {"types": frozenset({"task.ended", "task.started"})},
     {"platform": "douyin", "account_id": "shop", "batch_id": "b"},
     {"task_ids": frozenset({"t1", "t2"})},
-    {"platforms": frozenset({"douyin"}), "accounts": frozenset({"shop"})},
+    {"caller": limited_to(platforms={"douyin"})},
+    {"caller": limited_to(accounts={("douyin", "shop")})},
 ]
 OTHERS: list[dict[str, Any]] = [
     {"types": frozenset({"task.started"})},
@@ -43,8 +51,8 @@ OTHERS: list[dict[str, Any]] = [
     {"account_id": "other"},
     {"batch_id": "c", "account_id": "shop"},
     {"task_ids": frozenset({"t2"})},
-    {"platforms": frozenset({"bilibili"})},
-    {"accounts": frozenset()},
+    {"caller": limited_to(platforms={"bilibili"})},
+    {"caller": limited_to(accounts={("bilibili", "shop")})},
 ]
 
 
@@ -157,3 +165,13 @@ async def test_streams_take_no_room_of_other_connections_and_have_a_limit_of_the
 def test_streams_leave_room_for_everything_else(room: int, others: int, streams: int) -> None:
     assert (most_connections(room), most_streams(room)) == (others, streams)
     assert MOST_CONNECTIONS + MOST_STREAMS == 12_288
+
+
+async def test_readers_find_events_whose_text_has_odd_ends_of_lines() -> None:
+    title = "a\u2028b\x85c\x1cd\r\ne"
+    text = sse(EventType.ENDED, "tag-1-0", {"title": title})
+    (read,) = read_events(lines_of(text[start : start + 7] for start in range(0, len(text), 7)))
+    assert read == ShownEvent("tag-1-0", EventType.ENDED, {"title": title})
+    events = StackEvents(EventFilter())
+    events.send(text)
+    assert (await events.next()).data == {"title": title}

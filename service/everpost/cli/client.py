@@ -101,8 +101,8 @@ class Api:
         return answer
 
     @contextmanager
-    def stream(self, path: str, parameters: Mapping[str, Any], headers: Mapping[str, str]) -> Iterator[Iterator[str]]:
-        """The lines of an answer that goes on; one that is silent for `SILENT_S` is lost. Errors as in `post`."""
+    def stream(self, path: str, parameters: Mapping[str, Any], headers: Mapping[str, str]) -> Iterator[Iterator[bytes]]:
+        """The content of an answer that goes on; one that is silent for `SILENT_S` is lost. Errors as in `post`."""
         given = {name: value for name, value in parameters.items() if value is not None}
         timeout = httpx.Timeout(10.0, read=SILENT_S)
         try:
@@ -110,7 +110,7 @@ class Api:
                 if answer.is_error:
                     told = answer.json() if answer.read() else None
                     raise ApiRefused(_refusal(told, answer.status_code, has_token=self._has_token), answer.status_code)
-                yield answer.iter_lines()
+                yield answer.iter_bytes()
         except (httpx.TransportError, httpx.InvalidURL, ValueError) as error:
             raise ApiUnreachable(self.url, str(error)) from error
 

@@ -39,9 +39,9 @@ def follow_events(
     has_begun = False
     while True:
         try:
-            with api.stream(path, wanted, {"Last-Event-ID": last_id} if last_id else {}) as lines:
+            with api.stream(path, wanted, {"Last-Event-ID": last_id} if last_id else {}) as chunks:
                 has_begun = True
-                for event in read_events(lines):
+                for event in read_events(lines_of(chunks)):
                     last_id = event.id or last_id
                     if event.event:
                         yield event
@@ -56,6 +56,14 @@ def follow_events(
                 raise
             yield Interrupted(error.message)
         time.sleep(retry_s)
+
+
+def lines_of(chunks: Iterable[bytes]) -> Iterator[str]:
+    """The lines of a stream. A title may have characters at which `str.splitlines` and httpx end a line, such as U+2028."""
+    begun = b""
+    for chunk in chunks:
+        *whole, begun = (begun + chunk).split(b"\n")
+        yield from (line.decode() for line in whole)
 
 
 def read_events(lines: Iterable[str]) -> Iterator[ShownEvent]:

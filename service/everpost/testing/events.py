@@ -41,7 +41,7 @@ class StackEvents:
     def send(self, text: bytes) -> None:
         """Take what the feed sends; see `everpost.views.events.readers.Reader`."""
         for block in text.decode().split("\n\n"):
-            fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+            fields = dict(line.split(": ", 1) for line in block.split("\n") if line and line[0] != ":")
             if "data" in fields:
                 self._unread.put_nowait(StackEvent(fields["event"], json.loads(fields["data"])))
 
