@@ -97,7 +97,10 @@ def hide_members(
     for name, value in event.items():
         if redactor.hides(name):
             event[name] = HIDDEN
-        elif isinstance(value, str | Mapping | list | tuple) and not name.startswith("_"):
+        elif type(value) is str:
+            if "=" in value:
+                event[name] = redactor.hide_text(value)
+        elif isinstance(value, Mapping | list | tuple) and not name.startswith("_"):
             event[name] = redactor.hide_in(value)
     return event
 

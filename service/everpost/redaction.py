@@ -6,7 +6,6 @@ Nothing that is stored changes. Publishers, retries and backups have everything.
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, urlencode
 
@@ -26,6 +25,7 @@ USUAL = (
 """The names that are hidden unless the setting shows them."""
 
 ANY = "*"
+KEPT_NAMES = 4_096
 ENTRY = re.compile(r"!?\*?[^\s*!,.]+\*?|!\*|([^\s*!,.]+|\*)(\.([^\s*!,.]+|\*))+")
 _SQUEEZE = bytes.maketrans(bytes(range(65, 91)), bytes(range(97, 123)))
 _SPACERS = b"-_ "
@@ -62,7 +62,7 @@ class Redactor:
         names = [squeezed(entry) for entry in entries if "." not in entry]
         self._rules = _rules_of(names)
         self._cores = tuple(sorted({name.strip(ANY).encode() for name in names}))
-        self.hides = lru_cache(maxsize=4_096)(self._hides)
+        self._known: dict[str, bool] = {}
 
     @classmethod
     def read(cls, setting: str | None) -> Self:
@@ -83,14 +83,16 @@ class Redactor:
         usual = [name for name in USUAL if ANY not in shown and squeezed(name) not in shown]
         return cls((*usual, *(entry for entry in wanted if not entry.startswith("!"))))
 
-    def _hides(self, name: str) -> bool:
-        name, rules = squeezed(name), self._rules
-        return (
-            name in rules.names
-            or name.endswith(rules.ends)
-            or name.startswith(rules.beginnings)
-            or any(part in name for part in rules.middles)
-        )
+    def hides(self, name: str) -> bool:
+        """Whether a member of this name is hidden at any depth. Answers are kept: the same names come often."""
+        hidden = self._known.get(name)
+        if hidden is None:
+            flat, rules = squeezed(name), self._rules
+            hidden = flat in rules.names or flat.endswith(rules.ends) or flat.startswith(rules.beginnings)
+            hidden = hidden or any(part in flat for part in rules.middles)
+            if len(self._known) < KEPT_NAMES:
+                self._known[name] = hidden
+        return hidden
 
     def hide_members(
         self, members: Mapping[str, msgspec.Raw], found: list[str] | None = None
@@ -133,17 +135,20 @@ class Redactor:
         """The texts of the members that are hidden in a task's data."""
         found: list[str] = []
         left: list[tuple[Any, tuple[Path, ...]]] = [(data, self._paths)]
-        hides = self.hides
-        while left:  # of each task that a worker runs, so it must be quick
+        known = self._known
+        while left:  # for each task that a worker runs, so it must be quick
             value, paths = left.pop()
-            if isinstance(value, list):
-                left += [(inner, paths) for inner in value if isinstance(inner, dict | list)]
+            if type(value) is list:
+                left += [(inner, paths) for inner in value if type(inner) is dict or type(inner) is list]
                 continue
             for name, inner in value.items():
-                if hides(name) or (paths and self._is_secret(name, paths)):
+                hidden = known.get(name)
+                if hidden is None:
+                    hidden = self.hides(name)
+                if hidden or (paths and self._is_secret(name, paths)):
                     found += _texts_of(inner)
-                elif isinstance(inner, dict | list):
-                    left.append((inner, _behind(name, paths)))
+                elif type(inner) is dict or type(inner) is list:
+                    left.append((inner, _behind(name, paths) if paths else paths))
         return found
 
     def without_hidden(self, patch: Mapping[str, Any]) -> dict[str, Any]:
