@@ -59,7 +59,7 @@ def follow_events(
 
 
 def lines_of(chunks: Iterable[bytes]) -> Iterator[str]:
-    """The lines of a stream. `str.splitlines` and httpx also end lines at characters that titles may have, as U+2028."""
+    """The lines of a stream. `str.splitlines` and httpx also end lines at characters that titles have, like U+2028."""
     begun = b""
     for chunk in chunks:
         *whole, begun = (begun + chunk).split(b"\n")
