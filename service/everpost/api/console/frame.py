@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 import jinja2
 
+from everpost.access import Right
 from everpost.api.console import shapes, times
 from everpost.api.console.addresses import root_of
 from everpost.api.console.answers import PageAnswer
 from everpost.api.console.languages import NAMES, Texts, choose_language, shown, texts_of
 from everpost.api.console.static_files import address_of
+from everpost.api.http.rights import caller_of
 from everpost.api.services import ApiRequest, services_of
 from everpost.release import running_version
 
@@ -27,10 +29,12 @@ class Entry(NamedTuple):
     Attributes:
         name: Names its text and its icon.
         path: The page's address below the root; empty is the first page.
+        right: Shown to callers that have it.
     """
 
     name: str
     path: str
+    right: Right = Right.READ
 
 
 NAVIGATION: tuple[tuple[Entry, ...], ...] = (
@@ -42,6 +46,7 @@ NAVIGATION: tuple[tuple[Entry, ...], ...] = (
         Entry("audit", "audit"),
     ),
     (Entry("accounts", "accounts"), Entry("platforms", "platforms"), Entry("limits", "limits")),
+    (Entry("keys", "keys", Right.ADMIN),),
     (Entry("help", "help"),),
 )
 """The entries, in groups."""
@@ -68,7 +73,7 @@ def _frame_of(request: ApiRequest) -> dict[str, Any]:
     path = request.scope["path"]
     query = request.scope["query_string"].decode("latin-1")
     theme = request.cookies.get(THEME_COOKIE, "auto")
-    root = root_of(path)
+    root, caller = root_of(path), caller_of(request)
     return {
         "t": texts.text,
         "tn": texts.count,
@@ -82,6 +87,8 @@ def _frame_of(request: ApiRequest) -> dict[str, Any]:
         "back": path.removeprefix("/") + (f"?{query}" if query else ""),
         "done": request.query_params.get("done"),
         "navigation": NAVIGATION,
+        "caller": caller,
+        "may": caller.rights.__contains__,
         "file": lambda name: root + address_of(name),
         "version": running_version(),
         **times_in(texts, services_of(request).clock()),

@@ -24,7 +24,7 @@ class Texts:
         self.code = code
         self._texts = texts
 
-    def text(self, name: str, **places: Any) -> str:
+    def text(self, name: str, /, **places: Any) -> str:
         """A text with its places filled; numbers get separators.
 
         Raises:
@@ -33,7 +33,7 @@ class Texts:
         text = self._texts[name]
         return text.format(**{place: shown(value) for place, value in places.items()}) if places else text
 
-    def count(self, name: str, n: int, **places: Any) -> str:
+    def count(self, name: str, n: int, /, **places: Any) -> str:
         """The text for a number of things."""
         form = f"{name}.{ONE}" if n == 1 else ""
         return self.text(form if form in self._texts else f"{name}.{OTHER}", n=n, **places)

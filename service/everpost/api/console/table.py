@@ -11,6 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import Method
 
 from everpost.access import Right
+from everpost.api.console.login import log_in, log_out, show_login
 from everpost.api.console.problems import wants_page
 from everpost.api.http.audited import audited, note_of
 from everpost.api.http.json_answer import BareAnswer, JsonAnswer
@@ -68,6 +69,7 @@ SHOWN = (
     Page("/platforms", "pages.platforms:show_platforms", READ),
     Page("/limits", "pages.limits:show_limits", READ),
     Page("/limits/scope", "pages.limits:show_scope", READ, ("scope",)),
+    Page("/keys", "pages.keys:show_keys", ADMIN),
     Page("/help", "pages.help:show_help", READ),
 )
 """The pages that are read. A client that does not ask for HTML learns that there is no such route."""
@@ -95,6 +97,9 @@ CHANGES = (
     Page("/accounts/{platform:str}/{account_id:str}/resume", "pages.accounts:resume_account", OPERATE),
     Page("/accounts/{platform:str}/{account_id:str}/test", "pages.accounts:test_account", OPERATE),
     Page("/accounts/{platform:str}/{account_id:str}/remove", "pages.accounts:remove_account", ADMIN),
+    Page("/keys", "pages.keys:create_key", ADMIN),
+    Page("/keys/{key:str}/rotate", "pages.keys:rotate_key", ADMIN),
+    Page("/keys/{key:str}/revoke", "pages.keys:revoke_key", ADMIN),
     Page("/limits/choose", "pages.limits:choose_scope", READ),
     Page("/limits/set", "pages.limits:set_limits", OPERATE),
     Page("/limits/pause", "pages.limits:pause_scope", OPERATE),
@@ -116,7 +121,7 @@ def console_routes() -> list[HTTPRouteHandler]:
     files = [_route("GET", [page], handle_file) for page in FILES]
     pages = [_route("GET", group, _pages_of(group)) for group in alike.values()]
     changes = [_route("POST", [page], _change_of(page), has_options=page.path not in shown) for page in CHANGES]
-    return [*files, *pages, *changes]
+    return [*files, *pages, *changes, show_login, log_in, log_out]
 
 
 def _route(method: Method, pages: Sequence[Page], handler: Handler, *, has_options: bool = True) -> HTTPRouteHandler:

@@ -29,7 +29,6 @@ from everpost.api.routes.files_content import continue_upload, download_file
 from everpost.api.routes.keys import create_key, list_keys, revoke_key, rotate_key, show_caller
 from everpost.api.routes.limits import pause_scope, resume_scope, set_limits, show_limits
 from everpost.api.routes.liveness import show_liveness, show_readiness
-from everpost.api.routes.login import log_in, log_out, show_login
 from everpost.api.routes.many_tasks import cancel_tasks, delete_tasks, retry_tasks
 from everpost.api.routes.one_task import bring_task_back, cancel_task, delete_task, retry_task, show_task
 from everpost.api.routes.operations import show_operation, undo_operation
@@ -145,4 +144,4 @@ class OneTimeRouter(Router):
 def api_routes() -> Sequence[ControllerRouterHandler]:
     """The routes, for the `route_handlers` of one application."""
     api = OneTimeRouter(PREFIX, route_handlers=HANDLERS)
-    return [api, show_liveness, show_readiness, show_metrics, show_login, log_in, log_out]
+    return [api, show_liveness, show_readiness, show_metrics]

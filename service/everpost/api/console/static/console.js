@@ -232,7 +232,7 @@ const selected = () => document.querySelector("main [data-row] input[type=checkb
 
 const KEYS = {
   "/": () => {
-    document.querySelector(".menu").open = true;
+    if (menu) menu.open = true;
     document.querySelector("[data-search]")?.focus();
   },
   "?": () => document.querySelector("#keys").showModal(),
@@ -263,7 +263,7 @@ document.addEventListener("keydown", (event) => {
 // The menu is open beside wide pages, and folded on phones.
 const wide = matchMedia("(min-width: 821px)");
 const menu = document.querySelector(".menu");
-const fit = () => (menu.open = wide.matches);
+const fit = () => menu && (menu.open = wide.matches);
 wide.addEventListener("change", fit);
 fit();
 

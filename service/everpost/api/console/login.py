@@ -1,7 +1,6 @@
 """Signing in to the console with a key or the token, and signing out."""
 
 import re
-from html import escape
 from typing import Annotated
 from urllib.parse import parse_qsl
 
@@ -22,8 +21,6 @@ from everpost.task.submission import decode_json, invalid_value
 
 MOST_BYTES = 8_192
 FORM = "application/x-www-form-urlencoded"
-HTML = "text/html; charset=utf-8"
-POLICY = "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 OWN_PLACE = re.compile(r"(?!/)[^\s\\:\x00-\x1f]*")
 """An address relative to that of the login: of this server, whatever its base path is."""
 
@@ -48,8 +45,7 @@ async def show_login(
     request: ApiRequest, next_page: Annotated[str, QueryParameter(name="next", max_length=2_000)] = ""
 ) -> JsonAnswer:
     """Answer with the page that asks for a key."""
-    del request
-    return login_page(next_page)
+    return login_page(request, next_page)
 
 
 @post("/login", include_in_schema=False, opt={PUBLIC: True})
@@ -62,7 +58,7 @@ async def log_in(request: ApiRequest) -> JsonAnswer:
     if caller is None and is_json(media_type_of(headers)):
         raise Unauthorized
     if caller is None:
-        return login_page(form.next, "This key is not valid.", 401)
+        return login_page(request, form.next, is_refused=True, status=401)
     return await signed_in(request, services, caller, form.next)
 
 
@@ -96,18 +92,11 @@ def own_place(wanted: str) -> str:
     return wanted if wanted and OWN_PLACE.fullmatch(wanted) and wanted.isascii() else "./"
 
 
-def login_page(next_page: str, refusal: str = "", status: int = 200) -> JsonAnswer:
+def login_page(request: ApiRequest, next_page: str, *, is_refused: bool = False, status: int = 200) -> JsonAnswer:
     """The page that asks for a key."""
-    said = f'<p role="alert">{escape(refusal)}</p>' if refusal else ""
-    page = (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Everpost</title>'
-        '<meta name="viewport" content="width=device-width"><main><h1>Everpost</h1>'
-        f'{said}<form method="post" action="login"><label>API key <input name="key" type="password" '
-        f'autocomplete="current-password" autofocus required></label><input type="hidden" name="next" '
-        f'value="{escape(next_page)}"> <button>Sign in</button></form></main></html>'
-    )
-    headers = {"content-security-policy": POLICY, "cache-control": "no-store"}
-    return JsonAnswer(page.encode(), status, media_type=HTML, headers=headers)
+    from everpost.api.console.pages.login import login_page as page  # noqa: PLC0415 - pages are loaded when asked for
+
+    return page(request, next_page, is_refused=is_refused, status=status)
 
 
 async def _form_in(request: ApiRequest, headers: Headers) -> LoginForm:
