@@ -44,6 +44,7 @@ from everpost.task.earlier_attempts import may_be_sent
 from everpost_workers.accounts.book import AccountBook
 from everpost_workers.accounts.trials import AccountTrials
 from everpost_workers.attempts.admission import Admission, class_of
+from everpost_workers.attempts.asked_look_ups import AskedLookUps
 from everpost_workers.attempts.attempt import AttemptState, ClaimedTask, EndedTask, PublishFailedError, holds_no_lease
 from everpost_workers.attempts.progress import TICK_S, ProgressBoard
 from everpost_workers.attempts.runner import AttemptRunner
@@ -101,6 +102,7 @@ class PublishWorker:
     runner: AttemptRunner
     book: AccountBook
     trials: AccountTrials
+    look_ups: AskedLookUps
     ends: EndRecorder
     leftovers: Leftovers
     recent: RecentEnds | None
@@ -204,6 +206,7 @@ class PublishWorker:
         self._build(queue, publishers, WorkerMetrics(shared.tally, self._catalogue))
         stack.push_async_callback(self.book.close)
         stack.push_async_callback(self.trials.close)
+        stack.push_async_callback(self.look_ups.close)
         return queue
 
     def _build(self, queue: TaskQueue, publishers: Mapping[str, Publisher], metrics: WorkerMetrics) -> None:
@@ -248,6 +251,7 @@ class PublishWorker:
         self.board = ProgressBoard(queue.progress, clock)
         self.book = AccountBook(store, settings, clock, worker_id=self.worker_id)
         self.trials = AccountTrials(self.book, store, self._catalogue, publishers, clock, self.worker_id)
+        self.look_ups = AskedLookUps(store, settings, self._catalogue, publishers, self.book, clock, self.worker_id)
         self.runner = AttemptRunner(
             publishers,
             self._catalogue,
@@ -275,6 +279,7 @@ class PublishWorker:
         values = await self.store.meta.get_all(WATCHED)
         self.gate.notice(values)
         self.trials.notice(values.get(ACCOUNTS))
+        self.look_ups.notice(values)
 
     async def _look_for_strangers(self, queue: TaskQueue) -> None:
         """Tell if other workers on this Redis use another database: a misconfiguration that loses outcomes.

@@ -105,7 +105,7 @@ async def find_earlier_post(
         return None
     if recourse is Recourse.LEAVE:
         raise CannotRepeatError(f"{open_since}.")
-    found = await _look_up(publisher, job)
+    found = await look_up(publisher, job)
     if isinstance(found, PublishResult):
         return found
     if found is NotFound.NOT_FOUND:
@@ -129,7 +129,7 @@ async def find_post_despite(error: BaseException, publisher: Publisher, job: Pub
     is_asked = publisher_class is PublisherClass.CHECKABLE or (is_keyed and publisher.can_look_up)
     if not is_asked or error_class_of(error, publisher_class) is not ErrorClass.UNKNOWN:
         raise error
-    found = await _look_up(publisher, job)
+    found = await look_up(publisher, job)
     if isinstance(found, PublishResult):
         return found
     said = message_of(error)
@@ -141,7 +141,7 @@ async def find_post_despite(error: BaseException, publisher: Publisher, job: Pub
     raise OutcomeUnknownError(f"{said} ({found})") from error
 
 
-async def _look_up(publisher: Publisher, job: PublishJob) -> PublishResult | NotFound | str:
+async def look_up(publisher: Publisher, job: PublishJob) -> PublishResult | NotFound | str:
     """The publisher's answer; if it has none, the reason."""
     task = asyncio.current_task()
     try:

@@ -13,11 +13,12 @@ from everpost.store import Store
 from everpost.store.accounts import VERSION as ACCOUNTS
 from everpost.store.gate_tables import read_gate_table
 from everpost.store.limits import CLOSED, VERSION, version_in
+from everpost.store.look_ups import LOOK_UPS
 from everpost.task.gate_table import GateTable
 from everpost_workers.gates.uses import uses_by_scope
 
 MARGIN_MS = 3_600_000
-WATCHED = (VERSION, CLOSED, ACCOUNTS)
+WATCHED = (VERSION, CLOSED, ACCOUNTS, LOOK_UPS)
 """The values of `everpost.store.meta.Meta` that tell whether something has changed."""
 
 PORTIONS, REST_S = 1_000, 0.05  # so that clients are served meanwhile

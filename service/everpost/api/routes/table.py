@@ -47,7 +47,7 @@ from everpost.api.routes.recurring import (
     show_next_times,
     show_recurring,
 )
-from everpost.api.routes.resolve import resolve_task
+from everpost.api.routes.resolve import look_task_up, resolve_task, show_look_up
 from everpost.api.routes.schedule import show_schedule
 from everpost.api.routes.stats import list_platforms, show_queue_health, show_stats
 from everpost.api.routes.task_lists import complete_id, list_recent_ends, list_tasks
@@ -81,6 +81,8 @@ HANDLERS = (
     follow_events,
     retry_task,
     resolve_task,
+    look_task_up,
+    show_look_up,
     edit_task,
     publish_now,
     cancel_task,

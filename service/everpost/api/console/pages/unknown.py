@@ -1,13 +1,20 @@
 """The inbox of tasks of unknown outcome: the evidence, and a person's two decisions, one task after the other."""
 
+from urllib.parse import quote
+
 from everpost.access.roles import ANONYMOUS
+from everpost.api.console.answers import SeeOther
+from everpost.api.console.forms import read_form
 from everpost.api.console.frame import render
 from everpost.api.console.pages.task import attempts_of, decoded, fields_of, media_of
+from everpost.api.http.audited import note_of
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.http.rights import caller_of
 from everpost.api.routes.one_task import checked_id
+from everpost.api.routes.resolve import ask_for_look_up
 from everpost.api.services import ApiRequest, services_of
 from everpost.store.history import TaskFilter
+from everpost.store.look_ups import find_look_up
 from everpost.task.model import TaskStatus
 
 SHOWN = 50
@@ -31,5 +38,16 @@ async def show_unknown(request: ApiRequest) -> JsonAnswer:
         last=attempts[-1] if attempts else None,
         fields=fields_of(data),
         media=await media_of(services, data or {}),
+        look_up=None if task is None else await find_look_up(services.store.meta, task.task_id),
+        now_ms=services.clock(),
         asks_name=caller_of(request).name == ANONYMOUS,
     )
+
+
+async def look_task_up(request: ApiRequest) -> JsonAnswer:
+    """Ask a worker to look the task up, and go back to it."""
+    await read_form(request)
+    task_id = checked_id(request.path_params["task_id"])
+    await ask_for_look_up(services_of(request), task_id)
+    note_of(request).about(task_id)
+    return SeeOther(f"../../unknown?task={quote(task_id, safe='')}")
