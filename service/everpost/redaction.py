@@ -183,6 +183,11 @@ class Redactor:
             for name, inner in value.items()
         )
 
+    @property
+    def has_paths(self) -> bool:
+        """Whether the place of a member matters, and not only its name."""
+        return bool(self._paths)
+
     def hides_member(self, name: str) -> bool:
         """Whether a member of a task's data, not of an object in it, is hidden."""
         return self._is_secret(name, self._paths)

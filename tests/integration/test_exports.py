@@ -15,6 +15,7 @@ import pytest
 from api_support import TASK, Api, assert_problem, running_valkey, serving
 from cli_support import command, environment
 from everpost.errors import Unavailable
+from everpost.publishing import InvalidError
 from everpost.store.history import TaskFilter
 from everpost.testing import Stack
 from everpost.views import exported_tasks
@@ -168,3 +169,24 @@ class TestTheCommand:
             assert (again.returncode, "File exists" in again.stderr) == (1, True)
             assert (await call([*arguments, "--resume"])).returncode == 0
             assert file.read_bytes() == whole
+
+
+@pytest.mark.usefixtures("both_stores_in_chaos")
+async def test_while_tasks_end_fail_and_are_retried_each_one_is_exported_once(
+    everpost: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exported_tasks, "STEP", 10)
+    everpost.publisher.fail_when(lambda job: InvalidError("odd") if job.data["number"] % 2 else None)
+    everpost.publisher.hold()
+    before = [await everpost.publish(number=number) for number in range(60)]
+    services = everpost.app.state.services
+    seen: list[str] = []
+    async for step in services.export.steps(TaskFilter()):
+        seen += [task.task_id for task in step]
+        if len(seen) == 10:
+            everpost.publisher.release()
+        await everpost.publish(number=0)
+        await everpost.wait_until_ended(before[-len(seen)])
+        if (task := await everpost.task(before[0]))["status"] == "failed":
+            await everpost.retry(task["task_id"])
+    assert seen == before[::-1]

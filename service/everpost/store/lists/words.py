@@ -66,10 +66,10 @@ def texts_in(task_data: str | bytes | None, redactor: Redactor = USUALLY) -> str
     if len(data) >= MAX_DATA_BYTES and data.lstrip()[:1] in {b"{", b"["}:
         return _joined(_texts_of_head(data[:MAX_DATA_BYTES], redactor))
     try:
-        value = msgspec.json.decode(redactor.hide_json(data))
+        value = msgspec.json.decode(redactor.hide_json(data) if redactor.has_paths else data)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return "" if redactor.may_name(data) else data.decode(errors="replace")
-    return _joined(_texts(value))
+    return _joined(_texts(value, redactor))
 
 
 def _joined(texts: Iterator[str]) -> str:
@@ -84,14 +84,15 @@ def _joined(texts: Iterator[str]) -> str:
     return "\n".join(taken)
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: Any, redactor: Redactor) -> Iterator[str]:
+    hides = redactor.hides
     pending = [value]
     while pending:
         value = pending.pop()
         if isinstance(value, str):
-            yield value
+            yield redactor.hide_text(value) if "=" in value else value
         elif isinstance(value, dict):
-            pending.extend(reversed(value.values()))
+            pending.extend([inner for name, inner in reversed(value.items()) if not hides(name)])
         elif isinstance(value, list):
             pending.extend(reversed(value))
         elif value is not None and not isinstance(value, bool):
