@@ -178,3 +178,38 @@ async def test_events_of_tasks_outside_are_not_heard(api: Api, mei: httpx.AsyncC
             if inside[2] in heard:
                 break
     assert not any(task_id in heard for task_id in outside)
+
+
+HTML = {"accept": "text/html", "sec-fetch-site": "same-origin"}
+
+
+async def test_pages_show_and_change_what_is_inside_only(api: Api, mei: httpx.AsyncClient) -> None:
+    inside, outside = await published(api, INSIDE), await published(api, OUTSIDE)
+    page = (await mei.get("/tasks", headers=HTML)).text
+    assert all(task_id in page for task_id in inside)
+    assert not any(task_id in page for task_id in outside)
+    assert (await mei.get(f"/tasks/{inside[0]}", headers=HTML)).status_code == 200
+    assert (await mei.get(f"/tasks/{outside[0]}", headers=HTML)).status_code == 404
+    assert (await mei.get("/unknown", params={"task": outside[0]}, headers=HTML)).status_code == 404
+    for path in ("/schedule", "/batches", "/operations", "/audit"):
+        assert (await mei.get(path, headers=HTML)).status_code == 403, path
+    form = {"kind": "cancel", "task": [*inside, *outside]}
+    done = await mei.post("/tasks/bulk/run", data=form, headers=HTML)
+    assert done.status_code == 303
+    shown = [await api.client.get(f"{TASKS}/{task_id}") for task_id in (*inside, *outside)]
+    statuses = [one.json()["data"]["status"] for one in shown]
+    assert statuses == ["cancelled"] * len(inside) + ["scheduled"] * len(outside)
+    everything = {"kind": "delete", "which": "all", "status": "cancelled"}
+    assert (await mei.post("/tasks/bulk/run", data=everything, headers=HTML)).status_code == 303
+    assert (await mei.get("/tasks", params={"status": "cancelled"}, headers=HTML)).text.count("data-row") == 0
+
+
+async def test_a_viewer_sees_pages_and_no_button_that_changes_anything(api: Api) -> None:
+    (task_id,) = await published(api, INSIDE[:1])
+    async with client(api, await make(api, "li", Role.VIEWER)) as li:
+        for path in ("/tasks", f"/tasks/{task_id}", "/unknown", "/schedule", "/batches", "/operations"):
+            page = await li.get(path, headers=HTML)
+            assert page.status_code == 200, path
+            assert "danger" not in page.text, path
+        refused = await li.post(f"/tasks/{task_id}/cancel", headers=HTML)
+        assert refused.status_code == 403

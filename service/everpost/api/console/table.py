@@ -42,6 +42,7 @@ class Page(NamedTuple):
 
 
 OPEN = {PUBLIC: True}
+READ_OWN, OPERATE_OWN = needs(Right.READ, scoped=True), needs(Right.OPERATE, scoped=True)  # they keep to the scope
 READ, SUBMIT, OPERATE, ADMIN = (needs(right) for right in (Right.READ, Right.SUBMIT, Right.OPERATE, Right.ADMIN))
 
 FILTER = (
@@ -53,10 +54,10 @@ AUDITED = ("who", "action", "target", "how", "outcome", "after", "before")
 
 SHOWN = (
     Page("/", "pages.now:show_now", READ, ("span",)),
-    Page("/tasks", "pages.tasks:show_tasks", READ, (*FILTER, "column*", "cursor")),
+    Page("/tasks", "pages.tasks:show_tasks", READ_OWN, (*FILTER, "column*", "cursor")),
     Page("/tasks/{task_id:str}", "pages.task:show_task", READ),
     Page("/tasks/{task_id:str}/edit", "pages.task_changes:show_edit", OPERATE),
-    Page("/unknown", "pages.unknown:show_unknown", READ, ("task", "cursor")),
+    Page("/unknown", "pages.unknown:show_unknown", READ_OWN, ("task", "cursor")),
     Page("/schedule", "pages.schedule:show_schedule", READ, ("from", "day", "cursor")),
     Page("/batches", "pages.batches:show_batches", READ, ("before",)),
     Page("/batches/{batch_id:str}", "pages.batches:show_batch", READ, ("cursor",)),
@@ -79,8 +80,8 @@ FILES = (Page("/static/{digest:str}/{name:str}", "static_files:show_file", OPEN)
 CHANGES = (
     Page("/preferences", "pages.preferences:set_preferences", OPEN),
     Page("/first-task", "pages.first_task:make_first_task", SUBMIT),
-    Page("/tasks/bulk", "pages.bulk:preview_bulk", READ),
-    Page("/tasks/bulk/run", "pages.bulk:run_bulk", OPERATE),
+    Page("/tasks/bulk", "pages.bulk:preview_bulk", READ_OWN),
+    Page("/tasks/bulk/run", "pages.bulk:run_bulk", OPERATE_OWN),
     Page("/tasks/{task_id:str}/retry", "pages.task_changes:retry_task", SUBMIT),
     Page("/tasks/{task_id:str}/cancel", "pages.task_changes:cancel_task", OPERATE),
     Page("/tasks/{task_id:str}/publish-now", "pages.task_changes:publish_task_now", OPERATE),
@@ -159,7 +160,7 @@ def _change_of(page: Page) -> Handler:
         return await _make(page, request)
 
     change.__name__ = page.made_by.partition(":")[2]
-    return audited(change) if page.opt in (OPERATE, ADMIN) else change
+    return audited(change) if page.opt in (OPERATE, OPERATE_OWN, ADMIN) else change
 
 
 async def handle_file(request: ApiRequest) -> JsonAnswer:

@@ -14,11 +14,14 @@ from everpost.api.console.frame import render
 from everpost.api.console.pages.task_filter import WantedTasks, filter_of, read_wanted
 from everpost.api.http.audited import note_of
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.reach import reached
+from everpost.api.http.rights import caller_of
 from everpost.api.routes.operations import undo_removal
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import InvalidValue, OperationNotFound, ServiceError
 from everpost.store.audit import MOST_NAMED
 from everpost.store.changes import Outcome
+from everpost.store.history import TaskFilter
 from everpost.views.bulk_answers import REASONS, listed_operation
 
 KINDS = {"retry": BulkKind.RETRY, "cancel": BulkKind.CANCEL, "delete": BulkKind.DELETE}
@@ -113,7 +116,10 @@ def read_bulk(fields: Sequence[tuple[str, str]]) -> BulkForm:
 def request_of(request: ApiRequest, form: BulkForm) -> BulkRequest:
     """The request for bulk work."""
     services = services_of(request)
-    wanted = filter_of(services, form.wanted.given) if form.task_ids is None else None
+    if form.task_ids is None:
+        wanted: TaskFilter | None = reached(request, filter_of(services, form.wanted.given))
+    else:  # with a scope, ids have a filter, too
+        wanted = reached(request, TaskFilter()) if caller_of(request).is_limited else None
     return BulkRequest(kind=form.kind, task_ids=form.task_ids, filter=wanted, force=form.force)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from everpost.access import Caller, Right
 from everpost.access.roles import ANONYMOUS
 from everpost.api.console.addresses import root_of
 from everpost.api.console.frame import render, texts_for
@@ -25,6 +26,11 @@ from everpost.views.task_views import ShownTask
 
 SHOWN_FIELDS = ("title", "description", "text", "tags", "schedule_time", "late_after_s", "callback_url")
 """The members of a task's data that come first, in this order."""
+
+
+ACTIONS = frozenset(
+    {"retry", "edit_retry", "force", "edit", "publish_now", "cancel", "stop", "decide", "remove", "bring_back"}
+)
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +78,7 @@ async def task_page(request: ApiRequest, task_id: str, error: ServiceError | Non
         media=await media_of(services, data or {}),
         lineage=_drawing(request, shown, nodes) if len(nodes) > 1 else None,
         callbacks=await _callbacks(services, task_id),
-        can=actions_of(task),
+        can=actions_of(task) & allowed(caller_of(request)),
         asks_name=caller_of(request).name == ANONYMOUS,
     )
 
@@ -176,6 +182,13 @@ def _seconds_between(started: str | None, finished: str | None) -> float | None:
     except ValueError:
         return None
     return None if start_ms is None or end_ms is None else (end_ms - start_ms) / 1000
+
+
+def allowed(caller: Caller) -> frozenset[str]:
+    """What the caller's role allows."""
+    if Right.OPERATE in caller.rights:
+        return ACTIONS
+    return frozenset({"retry"}) if Right.SUBMIT in caller.rights else frozenset()
 
 
 def actions_of(task: TaskDetail) -> frozenset[str]:

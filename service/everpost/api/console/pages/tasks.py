@@ -8,6 +8,8 @@ from everpost.api.console.frame import render
 from everpost.api.console.pages.task_filter import COLUMNS, WantedTasks, filter_of, platform_name, read_wanted
 from everpost.api.http.hanging_up import while_client_waits
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.reach import reached
+from everpost.api.http.rights import caller_of
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.errors import ServiceError
 from everpost.store.history import Summary, TaskFilter
@@ -25,7 +27,7 @@ async def show_tasks(request: ApiRequest) -> JsonAnswer:
     error: ServiceError | None = None
     page = NOTHING
     try:
-        chosen = filter_of(services, wanted.given)
+        chosen = reached(request, filter_of(services, wanted.given))
         page = await while_client_waits(request, services.tasks.page(chosen, wanted.cursor, ROWS))
     except ServiceError as refused:
         error = refused
@@ -37,18 +39,18 @@ async def show_tasks(request: ApiRequest) -> JsonAnswer:
         page=page,
         wanted=wanted,
         error=error,
-        tabs=_tabs(services, wanted, summary),
+        tabs=_tabs(services, wanted, None if caller_of(request).is_limited else summary),
         all_columns=COLUMNS,
         platforms=[platform.name for platform in services.catalogue],
         error_classes=[str(kind) for kind in ErrorClass],
-        cause=await _cause(services, wanted.given),
+        cause=await _cause(request, wanted.given),
     )
 
 
-def _tabs(services: Services, wanted: WantedTasks, summary: Summary) -> list[tuple[str, int | None]]:
+def _tabs(services: Services, wanted: WantedTasks, summary: Summary | None) -> list[tuple[str, int | None]]:
     """The statuses, the empty one for all, with numbers that follow the filter; None if they are not kept ready."""
     others = set(wanted.given) - {"status", "platform"}
-    if others:
+    if others or summary is None:
         return [("", None), *((str(status), None) for status in TaskStatus)]
     counts = summary.by_status
     if platform := wanted.given.get("platform"):
@@ -56,10 +58,10 @@ def _tabs(services: Services, wanted: WantedTasks, summary: Summary) -> list[tup
     return [("", sum(counts.values())), *((str(status), counts.get(status, 0)) for status in TaskStatus)]
 
 
-async def _cause(services: Services, given: Mapping[str, Any]) -> str | None:
+async def _cause(request: ApiRequest, given: Mapping[str, Any]) -> str | None:
     """The words of the filter's cause: those of its newest failure."""
     cause = given.get("cause")
     if cause is None:
         return None
-    found = await services.tasks.page(TaskFilter(cause=cause), None, 1)
+    found = await services_of(request).tasks.page(reached(request, TaskFilter(cause=cause)), None, 1)
     return found.rows[0].error_message if found.rows else None

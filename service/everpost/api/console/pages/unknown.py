@@ -9,13 +9,15 @@ from everpost.api.console.frame import render
 from everpost.api.console.pages.task import attempts_of, decoded, fields_of, media_of
 from everpost.api.http.audited import note_of
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.reach import is_reached, reached
 from everpost.api.http.rights import caller_of
 from everpost.api.routes.one_task import checked_id
 from everpost.api.routes.resolve import ask_for_look_up
 from everpost.api.services import ApiRequest, services_of
+from everpost.errors import TaskNotFound
 from everpost.store.history import TaskFilter
 from everpost.store.look_ups import find_look_up
-from everpost.task.model import TaskStatus
+from everpost.task.model import MAX_ID, TaskStatus
 
 SHOWN = 50
 
@@ -23,8 +25,11 @@ SHOWN = 50
 async def show_unknown(request: ApiRequest) -> JsonAnswer:
     """Answer with the inbox. The task that the address names is open, else the first of the list."""
     services = services_of(request)
-    page = await services.tasks.page(TaskFilter(status=TaskStatus.UNKNOWN), request.query_params.get("cursor"), SHOWN)
+    wanted = reached(request, TaskFilter(status=TaskStatus.UNKNOWN))
+    page = await services.tasks.page(wanted, request.query_params.get("cursor"), SHOWN)
     named = request.query_params.get("task")
+    if named and not await is_reached(request, named):
+        raise TaskNotFound(named[:MAX_ID])
     open_id = named or (page.rows[0].task_id if page.rows else None)
     task = None if open_id is None else (await services.tasks.show(checked_id(open_id))).task
     data = None if task is None else decoded(task.task_data)
