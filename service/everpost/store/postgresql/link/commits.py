@@ -212,10 +212,11 @@ async def _execute(session: Session, group: Sequence[Rows]) -> list[Record]:
     """
     until_s = min(rows.until_s for rows in group)
     again = any(rows.may_be_written for rows in group)
-    values = [row for rows in group for row in rows.values]
     failpoint("commit.before")
     try:
-        records = await Connection(session, left(until_s)).fetch_all(group[0].next_statement, rows=values)
+        records = await Connection(session, left(until_s)).write_rows(
+            group[0].next_statement, (row for rows in group for row in rows.values)
+        )
         if again or session.is_unreplicated:
             await confirm(session, left(until_s))
     except LinkLost as error:

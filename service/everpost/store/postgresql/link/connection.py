@@ -1,5 +1,7 @@
 """One connection as the verbs see it: it runs statements by their names."""
 
+from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 from everpost.store.postgresql.link.faults import meaning_of
@@ -8,6 +10,11 @@ from everpost.store.postgresql.link.statements import statement
 
 Record = dict[str, Any]
 """A row: the value of each column by its name."""
+
+TypedRow = tuple[Any, ...]
+"""A row to write: the value of each column, in the order of the type that the statement takes; the first is the id."""
+
+_id_of = itemgetter(0)
 
 
 class Connection:
@@ -44,6 +51,12 @@ class Connection:
         """The first column of the first row; None if there is no row."""
         row = await self.fetch_one(name, **parameters)
         return next(iter(row.values())) if row else None
+
+    async def write_rows(self, name: str, rows: Iterable[TypedRow]) -> list[Record]:
+        """All rows of a statement that takes rows of a type as `:rows`, in the order of their ids, and `:ids`."""
+        ordered = sorted(rows, key=_id_of)
+        given = {"rows": ordered, "ids": [*map(_id_of, ordered)]}
+        return await self.fetch_all(name, **{each: given[each] for each in statement(name).parameters})
 
     async def run(self, name: str, /, **parameters: Any) -> int:
         """Run a statement without RETURNING; how many rows it wrote."""

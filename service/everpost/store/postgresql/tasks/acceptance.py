@@ -28,8 +28,8 @@ async def accept_with_files(connection: Connection, *, tasks: Sequence[Task], no
     """
     await check_files(connection, tasks)
     if once is None:
-        await connection.fetch_all("accept_tasks", rows=accepted_values(tasks, now_ms))
-    elif not await connection.fetch_all("accept_once", rows=[request_values(tasks, now_ms, once)]):
+        await connection.write_rows("accept_tasks", accepted_values(tasks, now_ms))
+    elif not await connection.write_rows("accept_once", [request_values(tasks, now_ms, once)]):
         return False
     await use_files(connection, tasks)
     return True

@@ -68,7 +68,7 @@ async def _accept(connection: Connection, posting: Posting, now_ms: int) -> Acce
         return None
     if posted.batch is not None:
         await connection.run("keep_batch", **batch_row(posted.batch, tasks))
-    await connection.fetch_all("accept_tasks", rows=accepted_values(tasks, now_ms))
+    await connection.write_rows("accept_tasks", accepted_values(tasks, now_ms))
     await use_files(connection, tasks)
     guards = {task_id: guard for task_id, guard in posting.guards.items() if task_id not in duplicates}
     await keep_guards(connection, guards)

@@ -70,7 +70,7 @@ async def accept_missing(connection: Connection, tasks: Sequence[Task], now_ms: 
     """Write tasks into the ledger, each unless some place has it already, or a retry of it lives."""
     if not tasks:
         return
-    rows = await connection.fetch_all("accept_missing", rows=accepted_values(tasks, now_ms))
+    rows = await connection.write_rows("accept_missing", accepted_values(tasks, now_ms))
     # One of them may have been accepted and have ended after the places were looked at. This statement sees its end.
     added = {row["task_id"] for row in rows}
     await use_files(connection, [task for task in tasks if task.task_id in added])

@@ -6,14 +6,14 @@ import msgspec
 
 from everpost.store.failures import failure_row
 from everpost.store.ledger import WithData
-from everpost.store.postgresql.link.connection import Connection
+from everpost.store.postgresql.link.connection import Connection, TypedRow
 from everpost.store.postgresql.link.texts import json_text, plain_text, storable
 from everpost.store.postgresql.media.uses import note_ends
 from everpost.store.postgresql.queries import ENDED_TABLES
 from everpost.store.postgresql.tasks.attempts import Attempts
 from everpost.store.postgresql.tasks.claims import note_attempts
 from everpost.store.postgresql.tasks.failures import keep_failures
-from everpost.store.postgresql.tasks.typed_rows import TypedRow, ended_values, failed_values
+from everpost.store.postgresql.tasks.typed_rows import ended_values, failed_values
 from everpost.store.task_rows import columns_of_bytes, ended_row, failure_of, stray_row
 from everpost.task.model import Task, TaskRecord, TaskStatus
 
@@ -101,7 +101,7 @@ async def _move(connection: Connection, records: Sequence[TaskRecord]) -> Collec
     if not records:
         return ()
     statement, values = ending_of(records)
-    rows = await connection.fetch_all(statement, rows=values)
+    rows = await connection.write_rows(statement, values)
     return {row["task_id"] for row in rows}
 
 

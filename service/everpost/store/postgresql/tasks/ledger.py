@@ -22,6 +22,7 @@ from everpost.store.ledger import (
     TaskExistsError,
     WithData,
 )
+from everpost.store.postgresql.link.connection import TypedRow
 from everpost.store.postgresql.link.database import READ_S, Database
 from everpost.store.postgresql.link.faults import StatementRefused
 from everpost.store.postgresql.link.transactions import left
@@ -31,7 +32,7 @@ from everpost.store.postgresql.tasks.claims import adopt_tasks, check_claims, no
 from everpost.store.postgresql.tasks.deferring import Deferred, defer_tasks
 from everpost.store.postgresql.tasks.ends import end_tasks, ending_of, split_by_task
 from everpost.store.postgresql.tasks.failures import KnownCauses
-from everpost.store.postgresql.tasks.typed_rows import TypedRow, accepted_values, request_values
+from everpost.store.postgresql.tasks.typed_rows import accepted_values, request_values
 from everpost.task.model import Attempt, Task, TaskRecord
 
 KEY_TRIES = 5  # a key can be in use when it is written, and be forgotten before its answer is read

@@ -59,7 +59,7 @@ class PostgresqlRecurring:
             except StatementRefused as error:
                 raise RecurrenceExists(after.name) from error
             if task is not None:
-                await connection.fetch_all("accept_tasks", rows=accepted_values([task], now_ms))
+                await connection.write_rows("accept_tasks", accepted_values([task], now_ms))
                 await use_files(connection, [task])
                 await keep_guards(connection, {} if guard is None else {task.task_id: guard})
             return True

@@ -68,7 +68,7 @@ async def _write(
         await connection.run("replace_waiting", task_ids=list(messages), messages=list(messages.values()))
     if successions:
         tasks = [one.task for one in successions]
-        await connection.fetch_all("accept_tasks", rows=accepted_values(tasks, now_ms))
+        await connection.write_rows("accept_tasks", accepted_values(tasks, now_ms))
         await use_files(connection, tasks)
     decided = decisions_of(successions, change, now_ms)
     await replace_unknown(connection, decided)

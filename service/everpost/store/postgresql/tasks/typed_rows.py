@@ -5,12 +5,10 @@ from typing import Any
 
 from everpost.clock import to_text
 from everpost.store.ledger import Once
+from everpost.store.postgresql.link.connection import TypedRow
 from everpost.store.postgresql.link.texts import plain_text
 from everpost.store.task_rows import accepted_row, ended_row, failure_of
 from everpost.task.model import Task, TaskRecord
-
-TypedRow = tuple[Any, ...]
-"""The value of each column, in the order of its type; the first is the `task_id`."""
 
 ACCEPTED = (
     "task_id", "priority", "status", "task_data", "created_at", "platform", "account_id", "title", "due_at", "retry_of",

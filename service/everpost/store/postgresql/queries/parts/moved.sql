@@ -1,5 +1,5 @@
 moved AS (
-    DELETE FROM task_queue WHERE task_id = ANY (ARRAY(SELECT given.task_id FROM given))
+    DELETE FROM task_queue WHERE task_id = ANY (:ids::text[])
     RETURNING task_id, platform, account_id, title, created_at, data, priority, retry_of, root_id, generation, batch_id,
         attempts, checkpoint, checkpoint_attempt, callback_url, submitted_by
 ), kept AS (
@@ -24,5 +24,12 @@ moved AS (
         e.error_class, e.result, e.provider_post_id, e.publish_url, coalesce(e.queued_at, t.created_at), e.started_at,
         t.checkpoint, t.checkpoint_attempt, t.callback_url, t.submitted_by
     FROM moved AS t JOIN given AS e ON e.task_id = t.task_id
-    ORDER BY CASE WHEN t.callback_url IS NOT NULL THEN everpost_batch_of(t.root_id, t.batch_id) END -- as lock_batches.sql
+), locked AS MATERIALIZED (
+    -- As lock_batches.sql, before the triggers change the batches in the order of the rows.
+    SELECT batch_id FROM batches
+    WHERE callback_url IS NOT NULL AND batch_id = ANY (ARRAY(
+        SELECT everpost_batch_of(root_id, batch_id) FROM moved WHERE callback_url IS NOT NULL
+    ))
+    ORDER BY batch_id
+    FOR UPDATE
 )
