@@ -1,5 +1,7 @@
 """The audit over HTTP and by commands: every change has its entry, and nothing else has."""
 
+import csv
+import io
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -23,7 +25,7 @@ from integration.test_keys import KEYS, TOKEN, client, make
 AUDIT = "/api/v1/audit"
 ONLY_SUBMITS = {
     "publish_task", "publish_batch", "publish_fanout", "upload_file", "continue_upload", "make_first_task",
-    "list_audit", "list_keys", "show_page",
+    "export_audit", "list_audit", "list_keys", "show_page",
 }  # fmt: skip
 """What these do is kept with the tasks and files, or is nothing; all other routes that change something are audited."""
 
@@ -167,6 +169,24 @@ async def test_the_audit_is_paged_and_found_by_time(api: Api) -> None:
     assert await entries(api, before="2020-01-01") == []
     refused = await api.client.get(AUDIT, params={"after": "yesterday"})
     assert_problem(refused, 422, "invalid_value", "?after")
+
+
+async def test_the_audit_is_exported_whole_and_goes_on_behind_any_entry(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("everpost.views.audit_views.STEP", 2)
+    for number in range(5):
+        body = {"platform": "douyin", "reason": f"=formula{number}"}
+        await api.client.post("/api/v1/limits/pause", json=body)
+    lines = (await api.client.get(f"{AUDIT}/export")).text.splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [{**row, "cursor": ""} for row in rows] == [{**entry, "cursor": ""} for entry in await entries(api)]
+    rest = await api.client.get(f"{AUDIT}/export", params={"cursor": rows[1]["cursor"]})
+    assert rest.text.splitlines() == lines[2:]
+    table = await api.client.get(f"{AUDIT}/export", params={"format": "csv", "action": "pause_scope"})
+    head, *records = csv.reader(io.StringIO(table.content.decode("utf-8-sig"), newline=""))
+    assert [record[head.index("why")] for record in records] == [f"'=formula{number}" for number in (4, 3, 2, 1, 0)]
+    assert (await api.client.get(f"{AUDIT}/export", params={"who": "nobody"})).text == ""
 
 
 async def test_a_change_of_the_console_is_of_the_console(api: Api) -> None:

@@ -1,6 +1,6 @@
 """The audit as it is shown: its filter, its pages, and its entries."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import tzinfo
 from typing import Any
 
@@ -11,6 +11,8 @@ from everpost.clock import read_time, to_text
 from everpost.errors import InvalidValue
 from everpost.store.audit import Audit, AuditFilter
 from everpost.store.lists.cursor import Key, read_cursor, write_cursor
+
+STEP = 500  # entries of an export that are read together
 
 
 class ShownEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +37,12 @@ class ShownEntry(msgspec.Struct, frozen=True, kw_only=True):
     why: str | None
     details: Mapping[str, Any]
     outcome: str
+
+
+class ExportedEntry(ShownEntry, frozen=True, kw_only=True):
+    """An entry of an export; `cursor` goes on behind it."""
+
+    cursor: str
 
 
 class ShownPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +71,25 @@ async def page_of_audit(audit: Audit, wanted: AuditFilter, cursor: str | None, l
     page = await audit.page(wanted, None if cursor is None else read_cursor(cursor).task_id, limit)
     following = None if page.following is None else write_cursor(Key(None, page.following))
     return ShownPage(entries=[shown_entry(row) for row in page.rows], next_cursor=following)
+
+
+async def steps_of_audit(audit: Audit, wanted: AuditFilter, cursor: str | None) -> AsyncIterator[list[ExportedEntry]]:
+    """All entries that match, the newest first, for an export. None is empty.
+
+    Raises:
+        InvalidValue: The cursor is not one.
+    """
+    before = None if cursor is None else read_cursor(cursor).task_id
+    while True:
+        page = await audit.page(wanted, before, STEP)
+        if page.rows:
+            yield [
+                ExportedEntry(**msgspec.structs.asdict(row), cursor=write_cursor(Key(None, row.audit_id)))
+                for row in page.rows
+            ]
+        if page.following is None:
+            return
+        before = page.following
 
 
 def shown_entry(row: AuditRow) -> ShownEntry:

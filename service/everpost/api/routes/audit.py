@@ -1,4 +1,4 @@
-"""GET /audit: who did what."""
+"""GET /audit: who did what, in pages or as an export."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -8,12 +8,14 @@ from litestar import get
 from litestar.params import QueryParameter
 
 from everpost.access import How, Right
+from everpost.api.http.exports import Export
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.store.audit import AuditFilter
-from everpost.views.audit_views import ShownEntry, page_of_audit, with_times
+from everpost.views.audit_views import ExportedEntry, ShownEntry, page_of_audit, steps_of_audit, with_times
+from everpost.views.tables import NDJSON, Format
 
 MOST = 1_000
 
@@ -60,3 +62,37 @@ async def list_audit(
     wanted = with_times(given, services.settings.zone)
     page = await page_of_audit(services.store.audit, wanted, cursor, limit)
     return JsonAnswer(AuditAnswer(success=True, data=page.entries, next_cursor=page.next_cursor))
+
+
+@get(
+    "/audit/export",
+    summary="Export the audit",
+    description="All entries that match, the newest first, as NDJSON or CSV. Each has the `cursor` that goes on behind "
+    "it. An answer that was cut off has no end, so its client notices; see docs/export.md.",
+    tags=["Audit"],
+    opt=needs(Right.ADMIN),
+    **documented(
+        ExportedEntry,
+        description="The entries, one a line; for `csv`, one a record, of the type `text/csv`.",
+        media_type=NDJSON,
+    ),
+)
+async def export_audit(
+    request: ApiRequest,
+    format: Annotated[  # noqa: A002 - it is the name of the parameter
+        Format, QueryParameter(description="NDJSON for programs, CSV for people.")
+    ] = Format.NDJSON,
+    who: Annotated[str | None, _word("The name of a caller.")] = None,
+    action: Annotated[str | None, _word("The name of an operation, such as retry_task.")] = None,
+    target: Annotated[str | None, _word("A task's id, an operation's id, PLATFORM/ACCOUNT, or the like.")] = None,
+    how: Annotated[How | None, QueryParameter(description="The way by which it came.")] = None,
+    outcome: Annotated[str | None, _word("`ok`, or the code of an error.")] = None,
+    after: Annotated[str | None, _word("A date or time, inclusive.")] = None,
+    before: Annotated[str | None, _word("A date or time, exclusive.")] = None,
+    cursor: Annotated[str | None, _word("The `cursor` of the last entry that arrived.")] = None,
+) -> Export:
+    """Export the audit."""
+    services = services_of(request)
+    given = AuditFilter(who=who, action=action, target=target, how=how, outcome=outcome, after=after, before=before)
+    steps = steps_of_audit(services.store.audit, with_times(given, services.settings.zone), cursor)
+    return Export(steps, ExportedEntry, format, services.export_slots, what="audit", with_head=cursor is None)

@@ -16,7 +16,7 @@ from everpost.api.routes.accounts import (
     show_account,
     test_account,
 )
-from everpost.api.routes.audit import list_audit
+from everpost.api.routes.audit import export_audit, list_audit
 from everpost.api.routes.batches import list_batches, list_operations
 from everpost.api.routes.callbacks import list_callbacks, redeliver_callback
 from everpost.api.routes.clearing import archive_tasks, clear_tasks
@@ -133,6 +133,7 @@ HANDLERS = (
     revoke_key,
     show_caller,
     list_audit,
+    export_audit,
 )
 
 
