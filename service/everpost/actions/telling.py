@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import assert_never
 
 from everpost.pace import Pace
 from everpost.queue.event_teller import EventTeller, Told
 from everpost.store.archive import Reason
-from everpost.store.changes import Cancel, Change, Changes, Edit, Outcome, Remove, Resolve
+from everpost.store.changes import BringBack, Cancel, Change, Changes, Edit, Outcome, Remove, Resolve, Retry
 from everpost.task.candidate import Candidate
 
 
@@ -55,4 +56,8 @@ def _told(change: Change) -> tuple[Told, Sequence[str]] | None:
             return Told.REMOVED, change.task_ids
         case Resolve():
             return Told.RESOLVED, [change.decided.task_id]
-    return None
+        case BringBack():
+            return Told.BROUGHT_BACK, change.task_ids
+        case Retry() | Remove():
+            return None
+    assert_never(change)

@@ -24,6 +24,7 @@ class Told(StrEnum):
     EDITED = "edited"
     RESOLVED = "resolved"
     REMOVED = "removed"
+    BROUGHT_BACK = "brought_back"
     LOST = "lost"  # only owed: it would not be known what happened to which task
 
 

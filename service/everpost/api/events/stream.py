@@ -10,11 +10,13 @@ import structlog
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
+from everpost.access import NOBODY_ASKED
 from everpost.api.events.pushed import CONNECTION, PushedAnswer
 from everpost.api.http.head_requests import IS_HEAD
 from everpost.api.http.json_answer import JsonAnswer, count_answer
 from everpost.api.http.problems import answer_problem
-from everpost.api.services import ApiRequest
+from everpost.api.http.rights import caller_of
+from everpost.api.services import ApiRequest, services_of
 from everpost.errors import Unavailable
 from everpost.views.events.event import EventFilter
 from everpost.views.events.feed import Feed
@@ -32,6 +34,7 @@ LOW_BYTES = 16_384  # unsent bytes at which older events go on
 PATIENCE_S = 30.0  # for a client that reads older events
 RETRY_MS = 2_000
 RETRY_AT_STOP_MS = (500, 3_000)  # not all clients come back at the same moment
+SESSION_S = 600.0  # a stream of a session ends after it: the session may have ended, too
 FULL_RETRY_S = 5
 NEVER_RETRY_S = 60
 
@@ -42,10 +45,13 @@ Follow = Callable[["StreamReader"], Awaitable[None]]
 class StreamReader:
     """One client. See `everpost.views.events.readers.Reader`."""
 
-    __slots__ = ("_connection", "_feed", "is_over", "wanted")
+    __slots__ = ("_connection", "_feed", "is_admitted", "is_over", "wanted")
 
-    def __init__(self, wanted: EventFilter, connection: PushedAnswer, feed: Feed) -> None:
+    def __init__(
+        self, wanted: EventFilter, connection: PushedAnswer, feed: Feed, is_admitted: Callable[[], bool]
+    ) -> None:
         self.wanted = wanted
+        self.is_admitted = is_admitted
         self._connection = connection
         self._feed = feed
         self.is_over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -94,6 +100,22 @@ def _chunk(text: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(text), text)
 
 
+def admission_of(request: ApiRequest) -> Callable[[], bool]:
+    """Tells, later on, whether the caller of a request may still be served."""
+    caller, directory = caller_of(request), services_of(request).keys.directory
+    if caller.in_session:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + SESSION_S
+        return lambda: loop.time() < until_s
+    if (key_id := caller.key_id) is not None:
+        return lambda: directory.find_id(key_id) is not None
+    return (lambda: directory.is_open) if caller is NOBODY_ASKED else _always
+
+
+def _always() -> bool:
+    return True
+
+
 class EventStream(ASGIResponse):
     """A stream of events.
 
@@ -121,7 +143,7 @@ class EventStream(ASGIResponse):
         if connection is None:  # another server than Everpost's own
             await self._refuse("This server cannot stream.", NEVER_RETRY_S)(scope, receive, send)
             return
-        reader = StreamReader(self._wanted, connection, self._feed)
+        reader = StreamReader(self._wanted, connection, self._feed, admission_of(self._request))
         if not state.get(IS_HEAD) and not connection.begin_stream(reader.lose):
             await self._refuse("Too many streams are open.")(scope, receive, send)
             return

@@ -12,46 +12,46 @@ local function is_heard()
   return redis.call('EXISTS', STATE) == 1
 end
 
-local function shorten()
-  redis.call('XTRIM', EVENTS, 'MAXLEN', '~', math.floor(redis.call('XLEN', EVENTS) * 3 / 4))
-  local first = redis.call('XRANGE', EVENTS, '-', '+', 'COUNT', 1)[1]
-  for i = 1, first and #first[2] or 0, 2 do
-    if first[2][i] == 'b' then
-      redis.call('HSET', STATE, 'until', string.format('%.0f', tonumber(first[2][i + 1]) + redis.call('HGET', STATE, 'most')))
+-- All of it is in one function, so that calls without readers make no others.
+local function tell(kind, ids, now, more)
+  local function shorten()
+    redis.call('XTRIM', EVENTS, 'MAXLEN', '~', math.floor(redis.call('XLEN', EVENTS) * 3 / 4))
+    local first = redis.call('XRANGE', EVENTS, '-', '+', 'COUNT', 1)[1]
+    for i = 1, first and #first[2] or 0, 2 do
+      if first[2][i] == 'b' then
+        local most = tonumber(first[2][i + 1]) + redis.call('HGET', STATE, 'most')
+        redis.call('HSET', STATE, 'until', string.format('%.0f', most))
+      end
     end
   end
-end
 
-local function write(kind, text, now, more)
-  local number = redis.pcall('HINCRBY', STATE, 'n', 1)
-  if type(number) ~= 'number' then
-    return false
+  local function write(text)
+    local number = redis.pcall('HINCRBY', STATE, 'n', 1)
+    if type(number) ~= 'number' then
+      return false
+    end
+    local bytes = redis.pcall('HINCRBY', STATE, 'bytes', ENTRY_BYTES + #text + (more and #more or 0))
+    if type(bytes) ~= 'number' then
+      return false
+    end
+    local fields = { 't', kind, 'i', text, 'm', string.format('%.0f', now), 'b', string.format('%.0f', bytes) }
+    if more then
+      fields[9], fields[10] = 'x', more
+    end
+    if type(redis.pcall('XADD', EVENTS, string.format('%.0f-0', number), unpack(fields))) ~= 'string' then
+      return false
+    end
+    if number == 1 then
+      redis.call('PEXPIRE', EVENTS, redis.call('PTTL', STATE))
+    end
+    local most = tonumber(redis.call('HGET', STATE, 'until'))
+    if most and bytes > most then
+      shorten()
+    end
+    return most ~= nil
   end
-  local bytes = redis.pcall('HINCRBY', STATE, 'bytes', ENTRY_BYTES + #text + (more and #more or 0))
-  if type(bytes) ~= 'number' then
-    return false
-  end
-  local fields = { 't', kind, 'i', text, 'm', string.format('%.0f', now), 'b', string.format('%.0f', bytes) }
-  if more then
-    fields[9], fields[10] = 'x', more
-  end
-  if type(redis.pcall('XADD', EVENTS, string.format('%.0f-0', number), unpack(fields))) ~= 'string' then
-    return false
-  end
-  if number == 1 then
-    redis.call('PEXPIRE', EVENTS, redis.call('PTTL', STATE))
-  end
-  local most = tonumber(redis.call('HGET', STATE, 'until'))
-  if not most then
-    return false
-  elseif bytes > most then
-    shorten()
-  end
-  return true
-end
 
-local function tell(kind, ids, now, more)
-  if #ids > 0 and not write(kind, table.concat(ids, '\n'), now, more) then
+  if #ids > 0 and not write(table.concat(ids, '\n')) then
     redis.call('UNLINK', EVENTS, STATE)
   end
 end

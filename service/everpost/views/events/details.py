@@ -28,6 +28,7 @@ TYPES = {
     Told.EDITED: EventType.CHANGED,
     Told.RESOLVED: EventType.CHANGED,
     Told.REMOVED: EventType.CHANGED,
+    Told.BROUGHT_BACK: EventType.CHANGED,
 }
 """The type of the events of each kind of entry. An acceptance of a retry also changes the task that it retries."""
 RETRIED = "retried"

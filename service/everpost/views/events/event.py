@@ -28,7 +28,7 @@ class TaskEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         at: When it was told, by the clock of Redis.
         change: Only of `task.changed`: `retried`, `deferred` (an attempt failed; the next one is at `due_at`),
-            `edited`, `resolved` or `removed`.
+            `edited`, `resolved`, `removed` or `brought_back`.
         retried_as: Only of `retried`: the new task.
         attempts: How many attempts were made so far.
         done, total: Only of `task.progress`: how far the attempt has come, in its publisher's unit.

@@ -389,10 +389,15 @@ class Feed:
         reader.send(sse(EventType.RESET, self._here(), ResetNotice(reason, at)))
 
     async def _beat(self) -> None:
-        """Send each reader a sign of life now and then, not all at once: proxies close connections without any."""
+        """Send each reader a sign of life now and then, not all at once: proxies close connections without any.
+
+        Readers that are no longer admitted are sent away.
+        """
         turn = 0
         while True:
             await asyncio.sleep(1.0)
+            for reader in [one for one in self.readers if not one.is_admitted()]:
+                reader.end()
             turn = (turn + 1) % KEEP_ALIVE_S
             for number, reader in enumerate(self.readers.of_turn(turn, KEEP_ALIVE_S), 1):
                 reader.send(KEEP_ALIVE)

@@ -15,6 +15,9 @@ class Reader(Protocol):
     def wanted(self) -> EventFilter:
         """What it wants; this never changes."""
 
+    def is_admitted(self) -> bool:
+        """Whether it may go on: its key was not revoked meanwhile."""
+
     def send(self, text: bytes) -> None:
         """Send it text now, or hang up if it does not read what it was sent before."""
 

@@ -154,37 +154,38 @@ local function give_back(queue, id, payload, action, due, tries)
 end
 
 -- This is the first write, so that a full Redis refuses it. Then the whole stream goes: its readers learn that they have
--- missed something, and Redis has room again.
-local ENTRY_BYTES = 96 -- of an entry, beside its ids
-
-local function add_event(kind, ids)
-  local state, text = events .. ':state', table.concat(ids, '\n')
-  local number = redis.pcall('HINCRBY', state, 'n', 1)
-  local bytes = type(number) == 'number' and redis.pcall('HINCRBY', state, 'bytes', ENTRY_BYTES + #text)
-  if type(bytes) ~= 'number' then
-    return false
-  end
-  local id, written = string.format('%.0f-0', number), string.format('%.0f', bytes)
-  local time = string.format('%.0f', now)
-  local added = redis.pcall('XADD', events, id, 't', kind, 'i', text, 'm', time, 'b', written)
-  if type(added) ~= 'string' then
-    return false
-  end
-  if number == 1 then
-    redis.call('PEXPIRE', events, redis.call('PTTL', state))
-  end
-  local most = tonumber(redis.call('HGET', state, 'until'))
-  if most and bytes > most then
-    redis.call('XTRIM', events, 'MAXLEN', '~', math.floor(redis.call('XLEN', events) * 3 / 4))
-    local first = redis.call('XRANGE', events, '-', '+', 'COUNT', 1)[1]
-    if first then
-      redis.call('HSET', state, 'until', string.format('%.0f', first[2][8] + redis.call('HGET', state, 'most')))
-    end
-  end
-  return true
-end
-
+-- missed something, and Redis has room again. All of it is in one function, so that calls without readers make no others.
 local function tell(positions)
+  local ENTRY_BYTES = 96 -- of an entry, beside its ids
+  local state = events .. ':state'
+
+  local function add_event(kind, ids)
+    local text = table.concat(ids, '\n')
+    local number = redis.pcall('HINCRBY', state, 'n', 1)
+    local bytes = type(number) == 'number' and redis.pcall('HINCRBY', state, 'bytes', ENTRY_BYTES + #text)
+    if type(bytes) ~= 'number' then
+      return false
+    end
+    local id, written = string.format('%.0f-0', number), string.format('%.0f', bytes)
+    local time = string.format('%.0f', now)
+    local added = redis.pcall('XADD', events, id, 't', kind, 'i', text, 'm', time, 'b', written)
+    if type(added) ~= 'string' then
+      return false
+    end
+    if number == 1 then
+      redis.call('PEXPIRE', events, redis.call('PTTL', state))
+    end
+    local most = tonumber(redis.call('HGET', state, 'until'))
+    if most and bytes > most then
+      redis.call('XTRIM', events, 'MAXLEN', '~', math.floor(redis.call('XLEN', events) * 3 / 4))
+      local first = redis.call('XRANGE', events, '-', '+', 'COUNT', 1)[1]
+      if first then
+        redis.call('HSET', state, 'until', string.format('%.0f', first[2][8] + redis.call('HGET', state, 'most')))
+      end
+    end
+    return true
+  end
+
   local ended, deferred = {}, {}
   for _, position in ipairs(positions) do
     local action, id = jobs[7 * position - 6], jobs[7 * position - 5]
@@ -196,7 +197,7 @@ local function tell(positions)
   end
   for kind, ids in pairs({ ended = ended, deferred = deferred }) do
     if #ids > 0 and not add_event(kind, ids) then
-      redis.call('UNLINK', events, events .. ':state')
+      redis.call('UNLINK', events, state)
       return
     end
   end

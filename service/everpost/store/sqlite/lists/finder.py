@@ -8,10 +8,8 @@ from everpost.store.history import TaskFilter, Total
 from everpost.store.lists.counted import has_callbacks, hides_callbacks, is_counted, rarer_of, size_of
 from everpost.store.lists.cursor import BEGINNING, UNDATED, Key
 from everpost.store.lists.words import Query
-from everpost.store.sqlite.file.connection import snapshot
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.filters import Search, compose, time_bounds
-from everpost.store.sqlite.lists.rows import ROW
 from everpost.store.sqlite.lists.search import expression_of, find_hits
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tables import TABLES
@@ -64,13 +62,6 @@ class Finder:
             )
             search.parameters["query"] = self._query and expression_of(self._query)
             yield search
-
-
-def find_rows(connection: sqlite3.Connection, wanted: TaskFilter, zone: tzinfo) -> list[Any]:
-    """The rows of tasks with these ids, each with its key behind it."""
-    with snapshot(connection):
-        finder = Finder(connection, wanted, None, zone)
-        return finder.rows(ROW, BEGINNING, 2 * len(wanted.task_ids or ()))
 
 
 def _statuses(counts: Sequence[Sequence[Any]]) -> list[str | None]:

@@ -32,8 +32,8 @@ from everpost.store.sqlite.file.connection import snapshot
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.detail import data_of_tasks, find_ids, find_task
-from everpost.store.sqlite.lists.finder import Finder, find_rows
-from everpost.store.sqlite.lists.rows import KEY_ALONE, ROW
+from everpost.store.sqlite.lists.finder import Finder
+from everpost.store.sqlite.lists.rows import KEY_ALONE, ROW, find_rows
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.positions import json_list
 from everpost.task.place import Place
@@ -55,9 +55,8 @@ class SqliteHistory:
 
     async def find_rows(self, task_ids: Sequence[str]) -> list[TaskRow]:
         """See `History`."""
-        wanted = TaskFilter(task_ids=tuple(task_ids))
-        rows = await self._database.read(lambda connection: find_rows(connection, wanted, self._zone))
-        return [task_row(row, self._zone) for row in without_doubles(rows)]
+        rows = await self._database.read(lambda connection: find_rows(connection, task_ids))
+        return [task_row(row, self._zone) for row in rows]
 
     async def find_ids(self, prefix: str, limit: int) -> list[IdMatch]:
         """See `History`."""

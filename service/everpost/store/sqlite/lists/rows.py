@@ -1,6 +1,13 @@
 """A task of a list: its columns in each table, and how a row becomes a `TaskRow`."""
 
-from everpost.store.sqlite.lists.filters import column
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.lists.filters import ID_COLUMN, column
+from everpost.store.sqlite.tables import TABLES
 from everpost.task.place import Place
 
 _LEDGER_COLUMNS = ", ".join(column(Place.LEDGER, name) for name in ("platform", "account_id", "title"))
@@ -27,5 +34,20 @@ ROW = {
 }
 """The columns of `TaskRow`, in its order."""
 
+FIND_ROWS = " UNION ALL ".join(
+    f"SELECT {ROW[place]} FROM {TABLES[place]} WHERE {ID_COLUMN[place]} IN (SELECT value FROM json_each(:task_ids))"  # noqa: S608 - made of texts of this package only
+    for place in (Place.LEDGER, Place.HISTORY)
+)
+"""The rows of tasks, in the ledger first: the statement of `find_rows`."""
+
 KEY_ALONE = dict.fromkeys(ROW, "1 AS one")
 """No columns: each search adds the key."""
+
+
+def find_rows(connection: sqlite3.Connection, task_ids: Sequence[str]) -> list[Any]:
+    """The rows of these tasks, each with the columns of `TaskRow`; one for each id."""
+    asked = {"task_ids": msgspec.json.encode(task_ids).decode()}
+    found: dict[str, Any] = {}
+    for row in connection.execute(FIND_ROWS, asked):
+        found.setdefault(row[0], row)
+    return [*found.values()]
