@@ -6,7 +6,17 @@ from playwright.sync_api import Browser
 from browser_kit.scene import Scene
 from browser_kit.view import CHINESE_PHONE, ENGLISH, LOOKS, WITHOUT_SCRIPT, Look, check_page, viewing
 
-PAGES = ("", "accounts", "accounts/new", "platforms", "limits", "limits/scope?scope=xiaohongshu", "help", "nowhere")
+PAGES = (
+    "",
+    "accounts",
+    "accounts/new",
+    "platforms",
+    "limits",
+    "limits/scope?scope=xiaohongshu",
+    "keys",
+    "help",
+    "nowhere",
+)
 LANGUAGES = {"en": "en", "zh": "zh-CN"}
 
 

@@ -2,6 +2,8 @@
 
 import time
 
+import msgspec
+
 from everpost.store import Store
 from everpost.task.model import Attempt, ErrorClass, Task, TaskRecord, TaskStatus, new_task_id
 
@@ -27,13 +29,14 @@ async def add_failures(store: Store, number: int) -> None:
 
 
 def _task(n: int, at_ms: int) -> Task:
+    data = {"platform": PLATFORMS[n % 4], "account_id": f"account_{n % 7}", "title": f"Post {n}"}
     return Task(
         task_id=new_task_id(at_ms),
         created_at_ms=at_ms,
-        task_data=b'{"title":"Post %d"}' % n,
-        platform=PLATFORMS[n % 4],
-        account_id=f"account_{n % 7}",
-        title=f"Post {n}",
+        task_data=msgspec.json.encode(data),
+        platform=data["platform"],
+        account_id=data["account_id"],
+        title=data["title"],
         accepted_by="a test",
     )
 

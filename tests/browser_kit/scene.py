@@ -47,9 +47,9 @@ class Scene:
         headers = {"authorization": f"Bearer {stack.settings.token}"} if stack.settings.token else {}
         self.client = httpx.Client(base_url=address, timeout=30, headers=headers)
 
-    def run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+    def run(self, work: Coroutine[Any, Any, Answer], within_s: float = 60) -> Answer:
         """Run a coroutine in the stack's loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(within_s)
 
     def call(self, function: Callable[[], Any]) -> None:
         """Call a function in the stack's loop."""
@@ -84,7 +84,9 @@ def running_scene(folder: Path, **settings: Any) -> Iterator[Scene]:
     opened = _opened(folder, settings)
     try:
         stack, address = asyncio.run_coroutine_threadsafe(opened.__aenter__(), loop).result(60)
-        yield Scene(loop, stack, address)
+        scene = Scene(loop, stack, address)
+        with scene.client:
+            yield scene
     finally:
         asyncio.run_coroutine_threadsafe(opened.__aexit__(None, None, None), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
@@ -94,7 +96,8 @@ def running_scene(folder: Path, **settings: Any) -> Iterator[Scene]:
 
 @asynccontextmanager
 async def _opened(folder: Path, settings: dict[str, Any]) -> AsyncIterator[tuple[Stack, str]]:
-    async with everpost_stack(folder=folder, **settings) as stack:
+    patient = {"lease": 15.0, **settings}  # a browser takes much of a small machine
+    async with everpost_stack(folder=folder, **patient) as stack:
         server = create_server(stack.settings)
         try:
             yield stack, await server.start()
