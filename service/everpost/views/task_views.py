@@ -24,6 +24,9 @@ from everpost.views.waiting import EndWaiter
 ALL_TASKS = TaskFilter()
 
 
+LARGE_BYTES = 65_536
+
+
 class ShownTask(msgspec.Struct, frozen=True):
     """A task, and how many jobs of its queue, or of its account if it waits for a limit, go before it."""
 
@@ -76,12 +79,12 @@ class TaskViews:
             if not is_told:
                 break
         if task.place is not Place.LEDGER:
-            return ShownTask(detail_view(self._hiding.detail(task)), None)
+            return ShownTask(detail_view(await self._hidden(task)), None)
         looked = await self._look([task])
         is_running = task_id in looked.running
         progress = await self._progress_of(task_id) if is_running else None
         waits = await self._waits(looked)
-        hidden = self._hiding.detail(task)
+        hidden = await self._hidden(task)
         shown = detail_view(hidden, is_running=is_running, progress=progress, waits_for=waits.get(task_id))
         return ShownTask(shown, None if is_running else await self._position(task, looked))
 
@@ -108,6 +111,12 @@ class TaskViews:
     async def find_ids(self, prefix: str, limit: int) -> list[IdMatch]:
         """The tasks whose ids begin with `prefix`, in all places, at most `limit`."""
         return [id_view(self._hiding.match(match)) for match in await self._history.find_ids(prefix, limit)]
+
+    async def _hidden(self, task: history.TaskDetail) -> history.TaskDetail:
+        """The task without hidden members. A megabyte of them takes a quarter of a second, so a thread does that."""
+        if sum(len(bytes(value)) for value in (task.task_data or {}).values()) < LARGE_BYTES:
+            return self._hiding.detail(task)
+        return await asyncio.to_thread(self._hiding.detail, task)
 
     async def _find(self, task_id: str) -> history.TaskDetail:
         task = await self._history.find_task(task_id)
