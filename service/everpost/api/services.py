@@ -22,6 +22,7 @@ from everpost.actions.sessions import Sessions
 from everpost.actions.submitted_files import SubmittedFiles
 from everpost.api.export_slots import ExportSlots
 from everpost.api.keys_in_use import KeysInUse
+from everpost.api.oidc.provider import Provider
 from everpost.api.spool import Spools
 from everpost.clock import Clock
 from everpost.files.lookup import FileLookup
@@ -69,6 +70,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     accounts: AccountAdmin
     keys: KeyAdmin
     sessions: Sessions
+    provider: Provider | None
     tasks: TaskViews
     export: TaskExport
     export_slots: ExportSlots

@@ -17,6 +17,7 @@ ServiceError
 ├── Unauthorized
 ├── Forbidden               the caller's role may not do it
 ├── RateLimited             of an API key
+├── SignInRefused           by an identity provider, or because of what it says
 ├── ApiKeyNotFound, ApiKeyExists, LastAdminKey
 ├── LinkRefused
 ├── ForeignHost, ForeignOrigin   a web page of another site may have made a browser send it
@@ -40,7 +41,7 @@ ServiceError
 │   ├── WriteUnconfirmed    the disk failed during the commit: it may have been written
 │   ├── DatabaseUnusable    moved, replaced, or made by a newer Everpost: a person must act
 │   │   └── DatabaseDamaged
-│   ├── QueueUnreachable, AccountNotTested
+│   ├── QueueUnreachable, AccountNotTested, SignInUnavailable
 │   ├── SearchTimeout
 │   └── BacklogFull
 ├── QuotaExceeded
@@ -57,6 +58,8 @@ from everpost.errors.access import (
     LinkRefused,
     OutOfScope,
     RateLimited,
+    SignInRefused,
+    SignInUnavailable,
     Unauthorized,
 )
 from everpost.errors.base import (
@@ -173,6 +176,8 @@ __all__ = [
     "SearchTimeout",
     "ServiceError",
     "SettingsError",
+    "SignInRefused",
+    "SignInUnavailable",
     "SkippedTime",
     "TaskChanging",
     "TaskEnded",

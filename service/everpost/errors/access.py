@@ -4,6 +4,7 @@ from types import MappingProxyType
 
 from everpost.errors.base import SHOWN_CHARACTERS, ServiceError
 from everpost.errors.requests import InvalidValue
+from everpost.errors.unavailable import Unavailable
 
 RIGHT_WORDS = MappingProxyType(
     {"read": "read", "submit": "submit tasks", "operate": "change tasks of others", "admin": "administer"}
@@ -69,6 +70,24 @@ class RateLimited(ServiceError):
     def __init__(self, name: str, retry_after_s: int) -> None:
         super().__init__(f"The key of {name!r} has made too many requests; the next one may come in {retry_after_s} s.")
         self.retry_after_s = retry_after_s
+
+
+class SignInRefused(ServiceError):
+    """The identity provider, or what the settings say about its people, does not let this person in."""
+
+    code = "sign_in_refused"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"Signing in has failed: {why}.")
+
+
+class SignInUnavailable(Unavailable):
+    """The identity provider does not answer."""
+
+    code = "sign_in_unavailable"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"The identity provider cannot be used now: {why}.")
 
 
 class ApiKeyNotFound(ServiceError):

@@ -48,6 +48,10 @@ class KeyDirectory:
         """The caller whose valid key has this id."""
         return self._ids.get(key_id)
 
+    def has_name(self, name: str) -> bool:
+        """Whether a key has this name, also one that is not valid any more: its tasks belong to the name."""
+        return any(key.name == name for key in self._records)
+
     def take_used(self) -> set[str]:
         """The ids in `used`, which is empty afterwards."""
         taken, self.used = self.used, set()

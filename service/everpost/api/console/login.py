@@ -2,7 +2,7 @@
 
 import re
 from typing import Annotated
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import msgspec
 from litestar import get, post
@@ -77,14 +77,18 @@ async def log_out(request: ApiRequest) -> JsonAnswer:
 
 async def signed_in(request: ApiRequest, services: Services, caller: Caller, next_page: str) -> JsonAnswer:
     """Begin the session of a caller, and lead the browser to the page that was wanted."""
-    headers = headers_of(request)
+    given = {"set-cookie": await begin_session(request, services, caller), "cache-control": "no-store"}
+    if is_json(media_type_of(headers_of(request))):
+        return JsonAnswer(SignedIn(success=True, name=caller.name, role=caller.role), headers=given)
+    return BareAnswer(303, {**given, "location": own_place(next_page), "content-length": "0"})
+
+
+async def begin_session(request: ApiRequest, services: Services, caller: Caller) -> str:
+    """Begin the session of a caller, and keep that in the audit; the header `Set-Cookie` of the answer."""
     cookie = await services.sessions.begin(caller)
     remember(request, msgspec.structs.replace(caller, in_session=True))
     await services.store.audit.add(note_of(request).row())
-    given = {"set-cookie": set_cookie(headers, cookie), "cache-control": "no-store"}
-    if is_json(media_type_of(headers)):
-        return JsonAnswer(SignedIn(success=True, name=caller.name, role=caller.role), headers=given)
-    return BareAnswer(303, {**given, "location": own_place(next_page), "content-length": "0"})
+    return set_cookie(headers_of(request), cookie)
 
 
 def own_place(wanted: str) -> str:

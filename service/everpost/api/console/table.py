@@ -12,6 +12,7 @@ from litestar.types import Method
 
 from everpost.access import Right
 from everpost.api.console.login import log_in, log_out, show_login
+from everpost.api.console.oidc import begin_oidc, end_oidc
 from everpost.api.console.problems import wants_page
 from everpost.api.http.audited import audited, note_of
 from everpost.api.http.json_answer import BareAnswer, JsonAnswer
@@ -123,7 +124,7 @@ def console_routes() -> list[HTTPRouteHandler]:
     files = [_route("GET", [page], handle_file) for page in FILES]
     pages = [_route("GET", group, _pages_of(group)) for group in alike.values()]
     changes = [_route("POST", [page], _change_of(page), has_options=page.path not in shown) for page in CHANGES]
-    return [*files, *pages, *changes, show_login, log_in, log_out]
+    return [*files, *pages, *changes, show_login, log_in, log_out, begin_oidc, end_oidc]
 
 
 def _route(method: Method, pages: Sequence[Page], handler: Handler, *, has_options: bool = True) -> HTTPRouteHandler:

@@ -15,7 +15,7 @@ SHOWN = 64  # characters of a name that an error shows
 PARAMETERS = "parameters"
 """The `opt` of a handler that reads queries itself: the names it knows, by the template of the path.
 
-A name with a `*` behind it may be given repeatedly.
+A name with a `*` behind it may be given repeatedly. A `*` alone admits every name.
 """
 
 
@@ -31,6 +31,8 @@ def check_parameters(request: ApiRequest) -> None:
     handler = request.route_handler
     told = handler.opt.get(PARAMETERS)
     known = known_parameters(handler) if told is None else told[request.scope["path_template"]]
+    if REPEATED in known:
+        return
     names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)]
     for name in names:
         if f"{name}{REPEATED}" in known:

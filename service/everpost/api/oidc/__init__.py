@@ -1,0 +1,1 @@
+"""Signing in to the console by an identity provider (OpenID Connect), an extra."""
