@@ -16,13 +16,13 @@ from litestar.params import QueryParameter
 from everpost.access import Caller
 from everpost.access.claims import read_rules, role_of
 from everpost.access.keys import LONGEST_NAME, RESERVED_NAMES
+from everpost.api.console.answers import PageAnswer
+from everpost.api.console.login import begin_session, own_place
 from everpost.api.http.bodies import Headers, headers_of
 from everpost.api.http.json_answer import BareAnswer, JsonAnswer
 from everpost.api.http.parameters import PARAMETERS
 from everpost.api.http.rights import PUBLIC
 from everpost.api.oidc.provider import Attempt, Provider
-from everpost.api.console.answers import PageAnswer
-from everpost.api.console.login import begin_session, own_place
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import SignInRefused
 from everpost.printable import is_printable

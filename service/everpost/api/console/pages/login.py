@@ -7,4 +7,11 @@ from everpost.api.services import ApiRequest, services_of
 
 def login_page(request: ApiRequest, next_page: str, *, is_refused: bool = False, status: int = 200) -> JsonAnswer:
     """The page; `next_page` is where to go then, relative to the login."""
-    return render(request, "login.html", status=status, next_page=next_page, is_refused=is_refused, has_provider=services_of(request).provider is not None)
+    return render(
+        request,
+        "login.html",
+        status=status,
+        next_page=next_page,
+        is_refused=is_refused,
+        has_provider=services_of(request).provider is not None,
+    )
