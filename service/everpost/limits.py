@@ -62,6 +62,12 @@ def lane_of(platform: str, account_id: str) -> Scope:
     return f"{platform}/{account_id}"
 
 
+def named_in(scope: Scope) -> tuple[str, str | None]:
+    """The platform and the account that a scope is about; None is the whole platform. Everything has the name `*`."""
+    platform, slash, account_id = scope.removeprefix("/").partition("/")
+    return platform, account_id if slash else None
+
+
 def platform_of(lane: Scope) -> Scope:
     """The platform of a lane. A platform's name has no slash."""
     return lane.partition("/")[0]

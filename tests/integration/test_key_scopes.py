@@ -213,3 +213,24 @@ async def test_a_viewer_sees_pages_and_no_button_that_changes_anything(api: Api)
             assert "danger" not in page.text, path
         refused = await li.post(f"/tasks/{task_id}/cancel", headers=HTML)
         assert refused.status_code == 403
+
+
+async def test_the_console_shows_what_a_key_reaches(api: Api, mei: httpx.AsyncClient) -> None:
+    await published(api, [{**item, "title": f"inside {item['title']}"} for item in INSIDE])
+    for platform in ("kuaishou", "douyin"):
+        body = {"platform": platform, "reason": f"broken {platform}"}
+        assert (await api.client.post("/api/v1/limits/pause", json=body)).status_code == 200
+    mei.headers["accept"] = "text/html"
+    for path in ("/", "/limits", "/platforms", "/accounts", "/help", "/tasks", "/unknown"):
+        page = await mei.get(path)
+        assert page.status_code == 200, (path, page.text)
+        assert "broken kuaishou" not in page.text
+        if path in {"/", "/limits"}:
+            assert "broken douyin" in page.text
+    for path in ("/limits/scope?scope=kuaishou", "/limits/scope?scope=*", "/operations"):
+        assert (await mei.get(path)).status_code == 403, path
+    form = {"scope": "kuaishou", "reason": "not mine"}
+    own = {"sec-fetch-site": "same-origin"}
+    assert (await mei.post("/limits/pause", data=form, headers=own)).status_code == 403
+    form = {"scope": "bilibili/studio", "reason": "mine"}
+    assert (await mei.post("/limits/pause", data=form, headers=own)).status_code == 303

@@ -54,7 +54,7 @@ FILTER = (
 AUDITED = ("who", "action", "target", "how", "outcome", "after", "before")
 
 SHOWN = (
-    Page("/", "pages.now:show_now", READ, ("span",)),
+    Page("/", "pages.now:show_now", READ_OWN, ("span",)),
     Page("/tasks", "pages.tasks:show_tasks", READ_OWN, (*FILTER, "column*", "cursor")),
     Page("/tasks/{task_id:str}", "pages.task:show_task", READ),
     Page("/tasks/{task_id:str}/edit", "pages.task_changes:show_edit", OPERATE),
@@ -65,14 +65,14 @@ SHOWN = (
     Page("/operations", "pages.bulk:show_operations", READ, ("before",)),
     Page("/operations/{operation_id:str}", "pages.bulk:show_operation", READ),
     Page("/audit", "pages.audit:show_audit", OPERATE, (*AUDITED, "cursor")),
-    Page("/accounts", "pages.accounts:show_accounts", READ, ("platform", "status", "cursor")),
+    Page("/accounts", "pages.accounts:show_accounts", READ_OWN, ("platform", "status", "cursor")),
     Page("/accounts/new", "pages.accounts:show_new_account", ADMIN),
     Page("/accounts/{platform:str}/{account_id:str}", "pages.accounts:show_account", READ),
-    Page("/platforms", "pages.platforms:show_platforms", READ),
-    Page("/limits", "pages.limits:show_limits", READ),
-    Page("/limits/scope", "pages.limits:show_scope", READ, ("scope",)),
+    Page("/platforms", "pages.platforms:show_platforms", READ_OWN),
+    Page("/limits", "pages.limits:show_limits", READ_OWN),
+    Page("/limits/scope", "pages.limits:show_scope", READ_OWN, ("scope",)),
     Page("/keys", "pages.keys:show_keys", ADMIN),
-    Page("/help", "pages.help:show_help", READ),
+    Page("/help", "pages.help:show_help", READ_OWN),
 )
 """The pages that are read. A client that does not ask for HTML learns that there is no such route."""
 
@@ -103,10 +103,10 @@ CHANGES = (
     Page("/keys", "pages.keys:create_key", ADMIN),
     Page("/keys/{key:str}/rotate", "pages.keys:rotate_key", ADMIN),
     Page("/keys/{key:str}/revoke", "pages.keys:revoke_key", ADMIN),
-    Page("/limits/choose", "pages.limits:choose_scope", READ),
-    Page("/limits/set", "pages.limits:set_limits", OPERATE),
-    Page("/limits/pause", "pages.limits:pause_scope", OPERATE),
-    Page("/limits/resume", "pages.limits:resume_scope", OPERATE),
+    Page("/limits/choose", "pages.limits:choose_scope", READ_OWN),
+    Page("/limits/set", "pages.limits:set_limits", OPERATE_OWN),
+    Page("/limits/pause", "pages.limits:pause_scope", OPERATE_OWN),
+    Page("/limits/resume", "pages.limits:resume_scope", OPERATE_OWN),
 )
 """The forms that change something. What needs a right to operate or administer is audited: `note_of(request).about`."""
 

@@ -16,7 +16,7 @@ from everpost.api.http.rights import caller_of, needs
 from everpost.api.openapi.describe import Body, documented
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.errors import InvalidValue
-from everpost.limits import Limits, Scope
+from everpost.limits import Limits, Scope, named_in
 from everpost.printable import is_printable
 from everpost.task.holds import ScopeState, Words
 
@@ -105,7 +105,7 @@ async def show_limits(request: ApiRequest) -> JsonAnswer:
     """Answer with all scopes."""
     shown = await services_of(request).limits.show()
     caller = caller_of(request)
-    found = [one for one in shown.scopes if caller.may_reach(*_named_in(one.scope))]
+    found = [one for one in shown.scopes if caller.may_reach(*named_in(one.scope))]
     return JsonAnswer(LimitsAnswer(success=True, parked=None if caller.is_limited else shown.parked, data=found))
 
 
@@ -131,7 +131,7 @@ async def set_limits(request: ApiRequest) -> JsonAnswer:
     if body.each_account and (body.platform is None or body.account_id is not None):
         raise InvalidValue("It needs a platform, and no account.", "$.each_account")
     scope = _scope_of(services, body, each_account=body.each_account)
-    need_reach(caller_of(request), *_named_in(scope), path="$.platform")
+    need_reach(caller_of(request), *named_in(scope), path="$.platform")
     state = await services.limits.set_limits(scope, body.limits)
     note_of(request).about(scope, limits=msgspec.to_builtins(body.limits))
     return JsonAnswer(ScopeAnswer(success=True, message="Limits set", scope=scope, data=state))
@@ -157,7 +157,7 @@ async def pause_scope(request: ApiRequest) -> JsonAnswer:
     services = services_of(request)
     body = await read_object(request, PauseBody, services.settings.max_body)
     scope = _scope_of(services, body)
-    need_reach(caller_of(request), *_named_in(scope), path="$.platform")
+    need_reach(caller_of(request), *named_in(scope), path="$.platform")
     for name, words in (("reason", body.reason), ("by", body.by)):
         if not is_printable(words or ""):
             raise InvalidValue("It contains characters that control a terminal or are invisible.", f"$.{name}")
@@ -185,7 +185,7 @@ async def resume_scope(request: ApiRequest) -> JsonAnswer:
     services = services_of(request)
     body = await read_object(request, ResumeBody, services.settings.max_body)
     scope = _scope_of(services, body)
-    need_reach(caller_of(request), *_named_in(scope), path="$.platform")
+    need_reach(caller_of(request), *named_in(scope), path="$.platform")
     state = await services.limits.resume(scope)
     note_of(request).about(scope)
     return JsonAnswer(ScopeAnswer(success=True, message="Resumed", scope=scope, data=state))
@@ -202,9 +202,3 @@ def _scope_of(services: Services, body: ScopeBody, *, each_account: bool = False
     if "\0" in (body.account_id or ""):
         raise InvalidValue("The text contains the character NUL.", "$.account_id")
     return services.limits.scope_of(body.platform, body.account_id, each_account=each_account)
-
-
-def _named_in(scope: Scope) -> tuple[str, str | None]:
-    """The platform and the account that a scope is about; None is the whole platform. Everything has the name `*`."""
-    platform, slash, account_id = scope.removeprefix("/").partition("/")
-    return platform, account_id if slash else None

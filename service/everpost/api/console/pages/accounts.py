@@ -14,6 +14,7 @@ from everpost.api.console.frame import render
 from everpost.api.console.pages.limits import reason_of
 from everpost.api.http.audited import note_of
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.rights import caller_of
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import InvalidValue, ServiceError
 from everpost.limits import lane_of
@@ -39,7 +40,7 @@ async def show_accounts(request: ApiRequest) -> JsonAnswer:
     return render(
         request,
         "accounts.html",
-        accounts=[shown_account(one) for one in page],
+        accounts=[shown_account(one) for one in page if caller_of(request).may_reach(*one.key)],
         wanted=wanted,
         statuses=list(AccountStatus),
         platforms=[platform.name for platform in services.catalogue],

@@ -7,16 +7,17 @@ from urllib.parse import quote
 
 import msgspec
 
-from everpost.actions.limits import ShownScope
+from everpost.actions.limits import ShownLimits, ShownScope
 from everpost.api.console.answers import SeeOther
 from everpost.api.console.forms import read_fields, read_form
 from everpost.api.console.frame import render
 from everpost.api.http.audited import by_of, note_of
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.reach import need_reach
 from everpost.api.http.rights import caller_of
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.errors import InvalidValue, ServiceError
-from everpost.limits import EVERYTHING, NO_LIMITS, Limits, Scope
+from everpost.limits import EVERYTHING, NO_LIMITS, Limits, Scope, named_in
 from everpost.printable import is_printable
 from everpost.task.submission import invalid_value
 
@@ -30,9 +31,11 @@ Fields = Sequence[tuple[str, str]]
 async def show_limits(request: ApiRequest) -> JsonAnswer:
     """Answer with the page of all limits."""
     services = services_of(request)
-    shown = await services.limits.show()
+    shown, caller = await services.limits.show(), caller_of(request)
+    scopes = [one for one in shown.scopes if caller.may_reach(*named_in(one.scope))]
     platforms = [platform.name for platform in services.catalogue]
-    return render(request, "limits.html", shown=shown, platforms=platforms)
+    parked = None if caller.is_limited else shown.parked
+    return render(request, "limits.html", shown=ShownLimits(parked, scopes), platforms=platforms)
 
 
 async def show_scope(request: ApiRequest) -> JsonAnswer:
@@ -54,7 +57,7 @@ async def set_limits(request: ApiRequest) -> JsonAnswer:
     fields = await read_fields(request)
     form = dict(fields)
     try:
-        scope = _known_scope(services_of(request), form.get("scope", ""))
+        scope = _known_scope(request, form.get("scope", ""))
         limits = None if "catalogue" in form else limits_of(fields)
         await services_of(request).limits.set_limits(scope, limits)
     except ServiceError as error:
@@ -67,7 +70,7 @@ async def pause_scope(request: ApiRequest) -> JsonAnswer:
     """Pause a scope, with the reason of a form."""
     form = await read_form(request)
     try:
-        scope = _known_scope(services_of(request), form.get("scope", ""))
+        scope = _known_scope(request, form.get("scope", ""))
         reason, said = reason_of(form), form.get("by", "").strip() or None
         await services_of(request).limits.pause(scope, reason, by_of(caller_of(request), said))
     except ServiceError as error:
@@ -79,7 +82,7 @@ async def pause_scope(request: ApiRequest) -> JsonAnswer:
 async def resume_scope(request: ApiRequest) -> JsonAnswer:
     """Resume a scope."""
     form = await read_form(request)
-    scope = _known_scope(services_of(request), form.get("scope", ""))
+    scope = _known_scope(request, form.get("scope", ""))
     await services_of(request).limits.resume(scope)
     note_of(request).about(scope)
     return SeeOther(f"scope?scope={quote(scope, safe='')}&done=resumed")
@@ -133,12 +136,19 @@ def _number(text: str, name: str) -> float:
     return int(number) if number.is_integer() else number
 
 
-def _known_scope(services: Services, scope: str) -> Scope:
+def _known_scope(request: ApiRequest, named: str) -> Scope:
     """The scope that a form names.
 
     Raises:
         UnknownPlatform: The catalogue does not have its platform.
+        OutOfScope: The caller does not reach it.
     """
+    scope = _read_scope(services_of(request), named)
+    need_reach(caller_of(request), *named_in(scope), path="$.scope")
+    return scope
+
+
+def _read_scope(services: Services, scope: str) -> Scope:
     if scope in {"", EVERYTHING}:
         return EVERYTHING
     if scope.startswith("/"):
@@ -149,7 +159,7 @@ def _known_scope(services: Services, scope: str) -> Scope:
 
 async def _scope_page(request: ApiRequest, named: str, error: ServiceError | None = None) -> JsonAnswer:
     services = services_of(request)
-    scope = _known_scope(services, named)
+    scope = _known_scope(request, named)
     shown = await services.limits.show()
     found = next((one for one in shown.scopes if one.scope == scope), None)
     status = HTTPStatus.OK if error is None else HTTPStatus.UNPROCESSABLE_ENTITY

@@ -12,10 +12,15 @@ from everpost.api.console.pages.charts import ends_chart, times_chart
 from everpost.api.console.pages.first_task import first_platform, first_task
 from everpost.api.console.shared import share
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.reach import reached
+from everpost.api.http.rights import caller_of
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.errors import InvalidValue, QueueUnreachable
+from everpost.limits import EVERYTHING, named_in
+from everpost.store.failures import MAX_GROUPS
 from everpost.store.history import TaskFilter
 from everpost.store.pause import Pause, find_pause
+from everpost.task.place import Place
 from everpost.views.ends_by_time import Span, ends_by_time
 from everpost.views.failure_groups import ShownFailures, find_failures
 from everpost.views.queue_health import QueueHealth, queue_health
@@ -43,6 +48,7 @@ class NowFacts(msgspec.Struct, frozen=True, kw_only=True):
         doing: The tasks that workers say they run, by id.
         recent: The tasks that ended last.
         failures: Those of the last day, grouped by cause.
+        is_whole: False for a caller with a scope, who is shown what it reaches.
     """
 
     counts: StatusCounts
@@ -53,11 +59,12 @@ class NowFacts(msgspec.Struct, frozen=True, kw_only=True):
     doing: Mapping[str, TaskRow]
     recent: Sequence[TaskRow]
     failures: ShownFailures
+    is_whole: bool = True
 
     @property
     def waiting(self) -> int:
         """The due tasks that have not begun, those that wait for a limit or a hold included."""
-        if self.queue is None:
+        if self.queue is None or not self.is_whole:
             return self.counts.pending + self.counts.retry
         ready = sum(depth.ready for depth in self.queue.depths.values())  # with those that run
         return max(0, ready - self.running) + self.queue.parked
@@ -70,6 +77,8 @@ class NowFacts(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def running(self) -> int:
         """The attempts that workers say they run."""
+        if not self.is_whole:
+            return len(self.doing)
         return 0 if self.queue is None else sum(worker.get("running", 0) for worker in self.queue.workers)
 
     @property
@@ -90,6 +99,8 @@ async def show_now(request: ApiRequest) -> JsonAnswer:
     """Answer with the page."""
     services = services_of(request)
     facts = await share(request, "now", FACTS_S, lambda: find_facts(services))
+    if caller_of(request).is_limited:
+        facts = await _within_reach(request, facts)
     span = _span_of(request)
     ends = await share(
         request, f"ends {span}", CHARTS_S, lambda: ends_by_time(services.store.timeline, span, services.clock())
@@ -148,6 +159,36 @@ async def find_facts(services: Services) -> NowFacts:
         doing=await _doing(services, [] if queue is None else queue.workers),
         recent=recent,
         failures=failures,
+    )
+
+
+async def _within_reach(request: ApiRequest, facts: NowFacts) -> NowFacts:
+    """What a caller with a scope is shown: what is about everything is left out."""
+    services, caller = services_of(request), caller_of(request)
+    names = [name for name in StatusCounts.__struct_fields__ if name != "total"]
+    totals, recent, failures = await asyncio.gather(
+        asyncio.gather(*(services.store.history.total(reached(request, TaskFilter(status=name))) for name in names)),
+        services.tasks.page(reached(request, TaskFilter(place=Place.HISTORY)), None, RECENT),
+        find_failures(services.store.failures, FAILURES, services.clock(), services.settings.zone, MAX_GROUPS),
+    )
+    counts = {name: found.total for name, found in zip(names, totals, strict=True)}
+    name_of = services.catalogue.name_of
+    groups = [one for one in failures.data if caller.may_reach(name_of(one.platform), one.account_id)]
+    return msgspec.structs.replace(
+        facts,
+        counts=StatusCounts(**counts, total=sum(counts.values())),
+        oldest_ms=0,
+        scopes=[one for one in facts.scopes if one.scope == EVERYTHING or caller.may_reach(*named_in(one.scope))],
+        doing={
+            task_id: row
+            for task_id, row in facts.doing.items()
+            if caller.may_reach(name_of(row.platform or ""), row.account_id)
+        },
+        recent=recent.rows,
+        failures=msgspec.structs.replace(
+            failures, total=sum(one.count for one in groups), groups=len(groups), data=groups[:GROUPS]
+        ),
+        is_whole=False,
     )
 
 

@@ -5,14 +5,16 @@ import asyncio
 from everpost.api.console.frame import render
 from everpost.api.console.shared import share
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.rights import caller_of
 from everpost.api.services import ApiRequest, services_of
+from everpost.limits import named_in
 
 FACTS_S = 1.0
 
 
 async def show_platforms(request: ApiRequest) -> JsonAnswer:
     """Answer with the page."""
-    services = services_of(request)
+    services, caller = services_of(request), caller_of(request)
 
     async def ask():  # type: ignore[no-untyped-def]  # noqa: ANN202 - the types of both calls
         return await asyncio.gather(services.store.history.summary(services.catalogue.name_of), services.limits.show())
@@ -22,7 +24,7 @@ async def show_platforms(request: ApiRequest) -> JsonAnswer:
         request,
         "platforms.html",
         platforms=[platform for platform in services.catalogue if not platform.internal],
-        counts=summary.by_platform_and_status,
-        scopes={scope.scope: scope for scope in limits.scopes},
+        counts={name: of for name, of in summary.by_platform_and_status.items() if caller.may_reach(name, None)},
+        scopes={one.scope: one for one in limits.scopes if caller.may_reach(*named_in(one.scope))},
         need=services.accounts.directory.need,
     )
