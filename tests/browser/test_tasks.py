@@ -75,6 +75,16 @@ def test_a_filter_that_does_not_fit_is_said_above_the_list(browser: Browser, sce
         expect(page.get_by_label("Accepted from")).to_have_value("yesterday-ish")
 
 
+def test_the_list_is_exported_with_its_filter(browser: Browser, scene: Scene) -> None:
+    with viewing(browser) as page:
+        page.goto(f"{scene.address}/tasks?q=Episode&platform=bilibili")
+        with page.expect_download() as download:
+            page.get_by_role("link", name="CSV").click()
+        lines = download.value.path().read_text("utf-8-sig").splitlines()
+        assert len(lines) > 1
+        assert all("Episode" in line for line in lines[1:])
+
+
 def test_columns_are_chosen_and_stay_in_the_address(browser: Browser, scene: Scene) -> None:
     with viewing(browser) as page:
         page.goto(f"{scene.address}/tasks?status=success")

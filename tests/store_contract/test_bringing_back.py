@@ -23,7 +23,7 @@ async def bring_back(store: Store, *task_ids: str) -> dict[str, str | None]:
 
 @pytest.mark.parametrize("status", [TaskStatus.SUCCESS, TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.UNKNOWN])
 async def test_a_removed_task_comes_back_as_it_was(store: Store, other: Store, status: TaskStatus) -> None:
-    await add_ended(store, make_task("a", batch_id="B", description="whole"), "b", status=status)
+    await add_ended(store, make_task("a", batch_id="B", description="whole", submitted_by="mei"), "b", status=status)
     before = await store.history.find_task("a")
     await store.changes.apply(remove_of("a"), NOW_MS)
     assert await store.archive.page_removed(NOW_MS, NOW_MS, 10) == ["a"]
@@ -32,7 +32,17 @@ async def test_a_removed_task_comes_back_as_it_was(store: Store, other: Store, s
     assert before is not None
     assert after is not None
     assert (after.place, after.archived_at, after.task_data) == (Place.HISTORY, None, before.task_data)
-    same = ("status", "created_at", "updated_at", "completed_at", "attempts", "error_class", "batch_id", "title")
+    same = (
+        "status",
+        "created_at",
+        "updated_at",
+        "completed_at",
+        "attempts",
+        "error_class",
+        "batch_id",
+        "title",
+        "submitted_by",
+    )
     assert [getattr(after, name) for name in same] == [getattr(before, name) for name in same]
     assert ids((await store.history.page(TaskFilter())).items) == ["b", "a"]
     assert await store.archive.page_removed(NOW_MS, NOW_MS, 10) == []

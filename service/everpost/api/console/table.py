@@ -48,7 +48,7 @@ READ, SUBMIT, OPERATE, ADMIN = (needs(right) for right in (Right.READ, Right.SUB
 
 FILTER = (
     "status", "platform", "account_id", "created_after", "created_before", "error_class", "cause", "q", "batch_id",
-    "retry_of",
+    "retry_of", "submitted_by",
 )  # fmt: skip
 
 AUDITED = ("who", "action", "target", "how", "outcome", "after", "before")

@@ -13,7 +13,7 @@ from everpost.task.submission import invalid_value
 from everpost.views.filter_request import FilterRequest, task_filter
 
 FIELDS = FilterRequest.__struct_fields__
-COLUMNS = ("status", "task", "account", "outcome", "attempts", "priority", "due", "batch", "accepted", "changed")
+COLUMNS = ("status", "task", "account", "outcome", "attempts", "priority", "due", "batch", "by", "accepted", "changed")
 SHOWN_COLUMNS = ("status", "task", "account", "outcome", "changed")
 
 
@@ -43,6 +43,10 @@ class WantedTasks(msgspec.Struct, frozen=True, kw_only=True):
         if cursor := changed.get("cursor"):
             pairs.append(("cursor", cursor))
         return f"?{urlencode(pairs)}" if pairs else ""
+
+    def export_query(self) -> str:
+        """The query of the address that exports the tasks."""
+        return f"?{urlencode([('format', 'csv'), *self.given.items()])}"
 
 
 def read_wanted(pairs: Sequence[tuple[str, str]]) -> WantedTasks:

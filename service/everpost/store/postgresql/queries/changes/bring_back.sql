@@ -12,13 +12,13 @@ WITH moved AS (
     job_id, plan_id, package_id, platform, account_id, material_id, title, tags, cover, schedule_time,
     publish_mode, status, external_user_id, external_account_id, result_metrics, error_message, created_at, updated_at,
     published_at, completed_at, task_data, priority, retry_of, root_id, generation, batch_id, attempts, error_class,
-    result, provider_post_id, publish_url, queued_at, started_at, raw_job, checkpoint, checkpoint_attempt
+    result, provider_post_id, publish_url, queued_at, started_at, raw_job, checkpoint, checkpoint_attempt, submitted_by
     )
     SELECT DISTINCT ON (job_id)
     job_id, plan_id, package_id, platform, account_id, material_id, title, tags, cover, schedule_time,
     publish_mode, status, external_user_id, external_account_id, result_metrics, error_message, created_at, updated_at,
     published_at, completed_at, task_data, priority, retry_of, root_id, generation, batch_id, attempts, error_class,
-    result, provider_post_id, publish_url, queued_at, started_at, raw_job, checkpoint, checkpoint_attempt
+    result, provider_post_id, publish_url, queued_at, started_at, raw_job, checkpoint, checkpoint_attempt, submitted_by
     FROM moved ORDER BY job_id, archived_row DESC
 )
 SELECT DISTINCT ON (job_id) job_id AS task_id, status, platform, account_id, created_at,
