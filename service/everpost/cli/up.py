@@ -117,9 +117,10 @@ def _environment(settings: Settings, port: int, valkey: EmbeddedValkey | None) -
 def _greet(say: Say, settings: Settings, url: str, redis: str) -> None:
     text = (
         f"Everpost serves {url}\n"
+        f"  console   {url}/ (in a browser)\n"
+        f"  API       {url}/schema{'' if settings.token else ' (no token is set)'}\n"
         f"  database  {settings.shown_database}\n"
         f"  Redis     {shown_address(redis)}{'' if settings.redis else f' (embedded: {server_version()})'}\n"
-        f"  API       {url}/schema{'' if settings.token else ' (no token needed)'}\n"
         "Ctrl-C stops it."
     )
     say(
