@@ -12,6 +12,7 @@ UNUSED = (
     "everpost_workers.cells.cell",
     "everpost_workers.cells.frames",
     "everpost.store.moving",
+    "prometheus_client",
     "jinja2",
     "markupsafe",
     "everpost.api.console.frame",
