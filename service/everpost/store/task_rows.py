@@ -15,7 +15,7 @@ MOST_ACCOUNTS = 100  # that are listed with a file
 
 
 def accepted_row(task: Task, now_ms: int) -> dict[str, Any]:
-    """A task's first row in the ledger; the last column, which few tasks have, is left out if it is NULL.
+    """A task's first row in the ledger; the last columns, which few tasks have, are left out if they are NULL.
 
     SQLite's `accept_tasks.sql` takes the values in this order.
     """
