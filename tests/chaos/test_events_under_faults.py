@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -11,10 +11,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from chaos.test_sentinel_failovers import freeze_master, kill_master_with_lost_writes
 from chaos_kit.dials import SEED
 from chaos_kit.faults import FEW, WHILE
 from chaos_kit.processes import PythonProcess
 from chaos_kit.scene import Scene, playing
+from chaos_kit.sentinels import Fleet
 from event_reader import EVENTS
 from everpost.clock import from_text
 from everpost.publishing import PublisherClass
@@ -182,3 +184,18 @@ async def test_a_redis_that_forgets_dies_or_is_silent_hides_no_event_without_a_r
             await scene.load.more(WHILE)
         await finish(scene, followers)
         assert all(len(follower.resets) >= 3 for follower in followers)
+
+
+@pytest.mark.parametrize("fault", [kill_master_with_lost_writes, freeze_master], ids=lambda fault: fault.__name__)
+async def test_a_failover_hides_no_event_without_a_reset(
+    tmp_path: Path, fault: Callable[[Scene, Fleet], Awaitable[None]]
+) -> None:
+    fleet = Fleet(tmp_path / "fleet")
+    scene = Scene(tmp_path, seed=SEED, publisher_class=PublisherClass.NONE, apis=2, delay_ms=20, clients=8, fleet=fleet)
+    async with playing(scene), following(scene, 4) as followers:
+        scene.load.start()
+        await scene.load.more(WHILE)
+        await scene.sent(WHILE)
+        await fault(scene, fleet)
+        await finish(scene, followers)
+        assert all(follower.resets for follower in followers)

@@ -33,7 +33,7 @@ TYPES = {
 """The type of the events of each kind of entry. An acceptance of a retry also changes the task that it retries."""
 RETRIED = "retried"
 LAST = "ended"  # the id of the last event of a stream about one task
-_IDENTITY = ("platform", "account_id", "title", "priority", "batch_id", "retry_of", "created_at")
+_IDENTITY = ("platform", "account_id", "title", "priority", "batch_id", "retry_of", "submitted_by", "created_at")
 _OF_WAITING = ("due_at",)
 _OF_ENDED = ("due_at", "started_at", "completed_at", "error_class", "error_message", "provider_post_id", "publish_url")
 

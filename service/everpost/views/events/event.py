@@ -45,6 +45,7 @@ class TaskEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     priority: int | None = None
     batch_id: str | None = None
     retry_of: str | None = None
+    submitted_by: str | None = None
     created_at: str | None = None
     due_at: str | None = None
     started_at: str | None = None
