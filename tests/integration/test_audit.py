@@ -75,6 +75,13 @@ async def test_a_change_says_who_what_how_where_and_why(api: Api) -> None:
     assert (edit["edited_by"], edit["why"]) == ("mei", "a typo")
 
 
+async def test_what_a_proxy_says_of_the_way_is_kept(api: Api) -> None:
+    way = {"x-forwarded-for": "203.0.113.7, 10.0.0.1"}
+    await api.client.post("/api/v1/limits/pause", json={"platform": "douyin", "reason": "x"}, headers=way)
+    (entry,) = await entries(api)
+    assert (entry["address"], entry["details"]["forwarded_for"]) == ("127.0.0.1", way["x-forwarded-for"])
+
+
 async def test_a_retry_names_the_new_task_and_a_repeated_one_is_no_change(api: Api) -> None:
     task_id = await api.publish(schedule_time="2030-01-01T00:00:00Z")
     assert (await api.client.post(f"/api/v1/tasks/cancel/{task_id}")).status_code == 200

@@ -22,13 +22,16 @@ ROUTES: Mapping[Right, str] = {
     "show_stats show_queue_health show_task show_task_alias show_upload_options list_files show_file download_file "
     "show_operation show_dispatch show_limits list_accounts show_account list_recurring show_recurring "
     "show_next_times show_metrics show_readiness show_caller list_batches list_operations list_failures show_timeline "
-    "show_schedule follow_events follow_task export_tasks",
+    "show_schedule follow_events follow_task export_tasks "
+    "show_look_up",
     Right.SUBMIT: "publish_task publish_batch publish_fanout upload_file continue_upload retry_task",
     Right.OPERATE: "retry_fanout cancel_fanout redeliver_callback resolve_task edit_task publish_now cancel_task "
     "delete_task retry_tasks cancel_tasks delete_tasks edit_tasks publish_tasks_now clear_tasks archive_tasks "
     "delete_file set_limits pause_scope resume_scope test_account pause_account resume_account add_recurring "
-    "edit_recurring pause_recurring resume_recurring remove_recurring list_audit",
-    Right.ADMIN: "resume_dispatch add_account change_account remove_account list_keys create_key rotate_key revoke_key",
+    "edit_recurring pause_recurring resume_recurring remove_recurring list_audit "
+    "look_task_up bring_task_back undo_operation",
+    Right.ADMIN: "resume_dispatch add_account change_account remove_account list_keys create_key rotate_key revoke_key "
+    "export_audit",
 }
 """The right that each route needs, by the names of operations in the OpenAPI document."""
 PUBLIC = {"show_liveness"}
@@ -120,6 +123,19 @@ async def test_a_publisher_hands_in_and_reads(guarded: Api) -> None:
             "success": True, "name": "shop", "role": "publisher", "rights": ["read", "submit"], "platforms": [],
             "accounts": [],
         }  # fmt: skip
+
+
+async def test_callers_that_choose_one_idempotency_key_do_not_get_each_other_s_answers(guarded: Api) -> None:
+    header, made = {"idempotency-key": "1"}, []
+    for name in ("shop", "bot"):
+        async with client(guarded, await make(guarded, name, Role.PUBLISHER)) as caller:
+            answers = [await caller.post(PUBLISH, json=TASK, headers=header) for _ in range(2)]
+            assert answers[0].json() == answers[1].json()
+            made.append(answers[0].json()["task_id"])
+    rotated = (await guarded.client.post(f"{KEYS}/shop/rotate")).json()["key"]
+    async with client(guarded, rotated) as shop:
+        assert (await shop.post(PUBLISH, json=TASK, headers=header)).json()["task_id"] == made[0]
+    assert len(set(made)) == await guarded.count_tasks() == 2
 
 
 async def test_a_publisher_retries_its_own_tasks_only(guarded: Api) -> None:

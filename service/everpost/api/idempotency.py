@@ -9,6 +9,7 @@ import time
 from hashlib import sha256
 
 from everpost.api.http.bodies import Headers
+from everpost.api.http.rights import caller_of
 from everpost.api.openapi.describe import Header
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import BadInput
@@ -47,7 +48,10 @@ def idempotency_key(request: ApiRequest, headers: Headers, body: bytes) -> Idemp
     services = services_of(request)
     kept_ms = services.settings.idempotency_hours * HOUR_MS
     fingerprint = sha256(request.scope["path"].encode() + b"\n" + body).hexdigest()
-    return IdempotencyKey(read_key(values), fingerprint, kept_ms, time.monotonic() + ANSWER_S)
+    key, caller = read_key(values), caller_of(request)
+    if caller.key_id is not None:  # callers choose alike, and one must not get the answer of another
+        key = f"{caller.name}\n{key}"
+    return IdempotencyKey(key, fingerprint, kept_ms, time.monotonic() + ANSWER_S)
 
 
 def read_key(values: list[bytes]) -> str:

@@ -27,6 +27,7 @@ NOTE = "everpost_audit"  # in the state of a request's scope
 COMMAND = b"everpost-command"  # begins the User-Agent of commands
 BETWEEN_REFUSALS_S = 60.0  # of one caller and one action; so a client that keeps asking does not fill the disk
 MOST_REFUSED = 1_000
+LONGEST_WAY = 200
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -73,7 +74,7 @@ class AuditNote:
             address=address_of(request),
             target=self.target,
             why=self.why,
-            details=self.details,
+            details=self.details | _forwarded(request),
             outcome=outcome,
         )
 
@@ -144,6 +145,12 @@ def address_of(request: ApiRequest) -> str | None:
     """The address that a request came from; None if it is not known."""
     client = request.scope.get("client")
     return None if client is None else str(client[0])
+
+
+def _forwarded(request: ApiRequest) -> dict[str, str]:
+    """What a proxy says of the way of a request; a client that connects directly can say the same."""
+    said = headers_of(request).get(b"x-forwarded-for")
+    return {} if said is None else {"forwarded_for": said[:LONGEST_WAY].decode("latin-1")}
 
 
 async def _keep_if_possible(request: ApiRequest, row: AuditRow) -> None:
