@@ -98,6 +98,7 @@ def running_scene(folder: Path, **settings: Any) -> Iterator[Scene]:
 async def _opened(folder: Path, settings: dict[str, Any]) -> AsyncIterator[tuple[Stack, str]]:
     patient = {"lease": 15.0, **settings}  # a browser takes much of a small machine
     async with everpost_stack(folder=folder, **patient) as stack:
+        _ = stack.valkey  # asked for, it is not lent to another stack: it ends with the thread that has started it
         server = create_server(stack.settings)
         try:
             yield stack, await server.start()
