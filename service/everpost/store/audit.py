@@ -7,6 +7,7 @@ import msgspec
 
 from everpost.access import AuditRow, How
 from everpost.store.changes import Outcome
+from everpost.task.model import Task
 
 MOST_SCANNED = 20_000  # rows that one page looks at; a filter that few rows match needs several pages
 MOST_NAMED = 100  # ids of tasks in one row
@@ -53,9 +54,14 @@ def entry_after(row: AuditRow, outcomes: Sequence[Outcome]) -> AuditRow | None:
     changed = [outcome for outcome in outcomes if outcome.reason is None and outcome.undecided is None]
     if not changed:
         return None
-    made = [outcome.new_task.task_id for outcome in changed if outcome.new_task is not None]
-    details = {**row.details, "new_task_id": made[0]} if len(made) == 1 else row.details
-    return msgspec.structs.replace(row, details=details)
+    return entry_of_retries(row, [outcome.new_task for outcome in changed if outcome.new_task is not None])
+
+
+def entry_of_retries(row: AuditRow, made: Sequence[Task]) -> AuditRow:
+    """The entry of a change that makes new tasks; it names the only one."""
+    if len(made) != 1:
+        return row
+    return msgspec.structs.replace(row, details={**row.details, "new_task_id": made[0].task_id})
 
 
 def row_of(row: AuditRow) -> dict[str, Any]:

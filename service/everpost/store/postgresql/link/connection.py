@@ -52,10 +52,10 @@ class Connection:
         row = await self.fetch_one(name, **parameters)
         return next(iter(row.values())) if row else None
 
-    async def write_rows(self, name: str, rows: Iterable[TypedRow]) -> list[Record]:
+    async def write_rows(self, name: str, rows: Iterable[TypedRow], **others: Any) -> list[Record]:
         """All rows of a statement that takes rows of a type as `:rows`, in the order of their ids, and `:ids`."""
         ordered = sorted(rows, key=_id_of)
-        given = {"rows": ordered, "ids": [*map(_id_of, ordered)]}
+        given = {"rows": ordered, "ids": [*map(_id_of, ordered)], **others}
         return await self.fetch_all(name, **{each: given[each] for each in statement(name).parameters})
 
     async def run(self, name: str, /, **parameters: Any) -> int:

@@ -8,5 +8,10 @@ from everpost.store.postgresql.link.texts import json_text, plain_text
 
 async def add_entry(connection: Connection, row: AuditRow) -> None:
     """Keep an entry, inside the caller's transaction."""
+    await connection.run("add_audit", **entry_values(row))
+
+
+def entry_values(row: AuditRow) -> dict[str, str | None]:
+    """The named values of an entry."""
     values = {name: plain_text(value) for name, value in row_of(row).items()}
-    await connection.run("add_audit", **values | {"details": json_text(row.details)})
+    return values | {"details": json_text(row.details)}

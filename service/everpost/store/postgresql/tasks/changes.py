@@ -44,8 +44,10 @@ async def apply_change(connection: Connection, change: Change, now_ms: int, pace
     """Carry out a change, inside the caller's transaction, and let the pace measure it."""
     with nullcontext() if pace is None else pace.measuring(connection):
         outcomes = await _apply(connection, change, now_ms)
-        if change.entry is not None and (entry := entry_after(change.entry, outcomes)) is not None:
-            await add_entry(connection, entry)
+        if change.entry is not None and not isinstance(change, Retry):  # a retry keeps it with its new task
+            entry = entry_after(change.entry, outcomes)
+            if entry is not None:
+                await add_entry(connection, entry)
         return outcomes
 
 

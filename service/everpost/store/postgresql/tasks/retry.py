@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from everpost.errors import DuplicatePost, ServiceError, UnknownFile
+from everpost.store.audit import entry_of_retries
 from everpost.store.changes import Outcome, Retry, undecided_among
 from everpost.store.files import UnknownFileError
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.media.uses import check_files, use_files
+from everpost.store.postgresql.tasks.audit_entries import entry_values
 from everpost.store.postgresql.tasks.candidates import lock_candidates
 from everpost.store.postgresql.tasks.duplicates import keep_guards, lock_duplicates
 from everpost.store.postgresql.tasks.ends import end_tasks, lock_batches
@@ -27,7 +31,7 @@ from everpost.task.retry_rules import Succession
 
 
 async def retry_tasks(connection: Connection, change: Retry, now_ms: int) -> list[Outcome]:
-    """See `everpost.store.changes.Retry`."""
+    """See `everpost.store.changes.Retry`. The entry is kept with the first new tasks."""
     outcomes: dict[int, Outcome] = {}
     while left := {number: task_id for number, task_id in enumerate(change.task_ids) if number not in outcomes}:
         candidates = await lock_candidates(connection, list(left.values()))
@@ -40,6 +44,8 @@ async def retry_tasks(connection: Connection, change: Retry, now_ms: int) -> lis
         outcomes |= with_decisions(decided, await _write(connection, change, successions, now_ms))
         if checked:
             await keep_guards(connection, guards_of(successions))
+        if successions:
+            change = msgspec.structs.replace(change, entry=None)
     return [outcomes[number] for number in range(len(change.task_ids))]
 
 
@@ -68,7 +74,11 @@ async def _write(
         await connection.run("replace_waiting", task_ids=list(messages), messages=list(messages.values()))
     if successions:
         tasks = [one.task for one in successions]
-        await connection.write_rows("accept_tasks", accepted_values(tasks, now_ms))
+        rows = accepted_values(tasks, now_ms)
+        if change.entry is None:
+            await connection.write_rows("accept_tasks", rows)
+        else:
+            await connection.write_rows("accept_noted", rows, **entry_values(entry_of_retries(change.entry, tasks)))
         await use_files(connection, tasks)
     decided = decisions_of(successions, change, now_ms)
     await replace_unknown(connection, decided)
