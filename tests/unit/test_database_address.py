@@ -1,5 +1,6 @@
 """What `EVERPOST_DATABASE` may say."""
 
+import importlib
 import sys
 from pathlib import Path
 from urllib.parse import quote
@@ -141,8 +142,9 @@ def test_an_address_of_postgresql_names_hosts_and_hides_its_password(address: st
 
 
 async def test_postgresql_without_its_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = getattr(store, "postgresql", None)
-    monkeypatch.setattr(store, "postgresql", loaded, raising=False)  # so that the package is put back too
+    for module in ("store", "maintenance"):  # all that is loaded below is known, and put back
+        importlib.import_module(f"everpost.store.postgresql.{module}")
+    monkeypatch.setattr(store, "postgresql", store.postgresql)  # type: ignore[attr-defined]  # a package it has not imported
     for name in [name for name in sys.modules if name.startswith(("asyncpg", "everpost.store.postgresql"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "asyncpg", None)  # importing it raises ModuleNotFoundError
