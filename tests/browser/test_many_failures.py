@@ -16,8 +16,11 @@ from browser_kit.view import check_page, viewing
 )
 def night(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Scene, int]]:
     """A scene in which so many tasks have failed."""
-    with running_scene(tmp_path_factory.mktemp("night")) as scene:
+    with running_scene(
+        tmp_path_factory.mktemp("night"), workers=0
+    ) as scene:  # a worker would run what is not ended yet
         scene.run(add_failures(scene.stack.store, request.param), within_s=900)
+        scene.run(scene.stack.start_worker())
         yield scene, request.param
 
 
