@@ -1,7 +1,7 @@
 """The publisher `bluesky` against a double of a PDS that fails in every way; `tests/peers` has the real one."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -324,18 +324,23 @@ async def test_a_refusal_has_its_meaning(
 @pytest.mark.parametrize(
     ("headers", "least_s", "most_s"),
     [
-        ({"Retry-After": "7"}, 7, 7),
-        ({"RateLimit-Reset": str(system_clock() // 1000 + 900)}, 600, 900),
-        ({}, 60, 60),
-        ({"RateLimit-Reset": "soon"}, 60, 60),
-        ({"RateLimit-Reset": "9" * 40}, 86_400, 86_400),
+        (lambda: {"Retry-After": "7"}, 7, 7),
+        (lambda: {"RateLimit-Reset": str(system_clock() // 1000 + 900)}, 600, 900),
+        (dict, 60, 60),
+        (lambda: {"RateLimit-Reset": "soon"}, 60, 60),
+        (lambda: {"RateLimit-Reset": "9" * 40}, 86_400, 86_400),
     ],
 )
 @pytest.mark.parametrize("method", ["createSession", "putRecord"])
 async def test_a_rate_limit_says_when_to_come_again(
-    pds: PdsDouble, publisher: BlueskyPublisher, method: str, headers: dict[str, str], least_s: float, most_s: float
+    pds: PdsDouble,
+    publisher: BlueskyPublisher,
+    method: str,
+    headers: Callable[[], dict[str, str]],
+    least_s: float,
+    most_s: float,
 ) -> None:
-    pds.fail_next(method, Response(429, {"error": "RateLimitExceeded"}, headers))
+    pds.fail_next(method, Response(429, {"error": "RateLimitExceeded"}, headers()))
     with pytest.raises(RateLimitedError) as caught:
         await publisher.publish(job_of(alice()))
     assert caught.value.retry_after_s is not None

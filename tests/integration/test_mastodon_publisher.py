@@ -3,7 +3,7 @@
 `tests/peers` has a real server that forgets keys.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -316,10 +316,10 @@ async def test_a_refusal_has_its_meaning(
 @pytest.mark.parametrize(
     ("headers", "least_s", "most_s"),
     [
-        ({"Retry-After": "7"}, 7, 7),
-        ({"X-RateLimit-Reset": shown(datetime.now(UTC) + timedelta(minutes=15))}, 600, 900),
-        ({"X-RateLimit-Reset": "tomorrow"}, 60, 60),
-        ({"X-RateLimit-Reset": shown(datetime.now(UTC) - timedelta(minutes=15))}, 1, 1),
+        (lambda: {"Retry-After": "7"}, 7, 7),
+        (lambda: {"X-RateLimit-Reset": shown(datetime.now(UTC) + timedelta(minutes=15))}, 600, 900),
+        (lambda: {"X-RateLimit-Reset": "tomorrow"}, 60, 60),
+        (lambda: {"X-RateLimit-Reset": shown(datetime.now(UTC) - timedelta(minutes=15))}, 1, 1),
     ],
 )
 @pytest.mark.parametrize("path", ["/verify_credentials", "/statuses"])
@@ -327,11 +327,11 @@ async def test_a_rate_limit_says_when_to_come_again(
     mastodon: MastodonDouble,
     publisher: MastodonPublisher,
     path: str,
-    headers: dict[str, str],
+    headers: Callable[[], dict[str, str]],
     least_s: float,
     most_s: float,
 ) -> None:
-    mastodon.fail_next(path, Response(429, {"error": "Too many requests"}, headers))
+    mastodon.fail_next(path, Response(429, {"error": "Too many requests"}, headers()))
     with pytest.raises(RateLimitedError) as caught:
         await publisher.publish(job_of())
     assert caught.value.retry_after_s is not None
