@@ -54,9 +54,10 @@ SELECT
     (SELECT md5(string_agg(concat_ws(',', tgrelid::regclass, tgname, tgenabled), ';' ORDER BY tgrelid, tgname))
      FROM pg_trigger),
     (SELECT md5(string_agg(concat_ws(',', conrelid::regclass, conname), ';' ORDER BY conrelid, conname))
-     FROM pg_constraint)
+     FROM pg_constraint),
+    (SELECT nspacl::text FROM pg_namespace WHERE nspname = 'public')
 """
-"""What a test may have changed about the tables themselves."""
+"""What a test may have changed about the tables themselves, and who may use them."""
 
 EMPTY = """
 DO $$

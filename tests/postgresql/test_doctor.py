@@ -134,6 +134,8 @@ async def test_a_long_transaction_a_strange_trigger_and_missing_rights_are_found
             assert found["not Everpost's"].value == "trigger nosy on task_queue"
             rights = (await inspected(whole_address.replace("everpost@", "plain@")))["rights"]
             assert (rights.ok, "task_queue" in rights.value) == (False, True)
+            admin.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+            assert not (await inspected(whole_address.replace("everpost@", "plain@")))["rights"].ok
         finally:
             admin.execute("DROP ROLE plain")
 

@@ -13,5 +13,5 @@ SELECT
     (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections_used,
     pg_has_role(current_user, 'pg_monitor', 'usage') AS sees_others,
     has_function_privilege('pg_control_system()', 'execute') AS sees_system,
-    has_schema_privilege(current_schema(), 'create') AS may_create,
+    coalesce(has_schema_privilege(current_schema(), 'create'), FALSE) AS may_create, -- NULL: it may use no schema
     (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms
