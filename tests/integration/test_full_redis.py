@@ -96,7 +96,7 @@ async def test_results_make_room_before_redis_is_full() -> None:
         task_ids = await publish_many(stack, 200)
         await stack.drain()
         memory = await stack.queue.server.memory()
-        await stack.queue.redis.config_set("maxmemory", int(memory.used_bytes / 0.8))
+        await stack.queue.redis.config_set("maxmemory", int(memory.used_bytes / 0.9))
 
         async def has_room() -> bool:
             return (await stack.queue.server.memory()).share < 0.8 and not all(await results_in(stack, task_ids))
