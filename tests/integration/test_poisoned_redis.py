@@ -16,10 +16,11 @@ from everpost.cli.queue_checkup import check_redis
 from everpost.clock import system_clock, to_text
 from everpost.publishing import InvalidError
 from everpost.queue.codec import serialize
-from everpost.queue.keys import QUEUE_NAMES
+from everpost.queue.keys import EVENTS, QUEUE_NAMES
 from everpost.testing import Stack, eventually, everpost_stack
 from everpost_workers.attempts.adoption import task_id_of
 from everpost_workers.upkeep.relay import FRESH_MS, ROUND_TICKS, Relay
+from store_rows import make_task
 
 SHARED = (
     "everpost:workers",
@@ -108,6 +109,54 @@ async def test_a_task_s_keys_of_the_wrong_type_or_content_do_not_keep_it_from_it
             assert (await stack.wait_until_ended(task_id, timeout_s=60))["status"] == "success"
         except (TimeoutError, AssertionError) as error:
             raise AssertionError(f"{prefix} as a {kind}: {error}") from error
+
+
+EVENTS_STATE = f"{EVENTS}:state"
+FOREIGN_EVENTS: Mapping[str, Sequence[tuple[str | int, ...]]] = {
+    "a state of the wrong type": [("SET", EVENTS_STATE, "x")],
+    "a stream of the wrong type": [
+        ("SET", EVENTS, "x"),
+        ("HSET", EVENTS_STATE, "n", 0, "bytes", 0, "until", 5, "most", 5),
+    ],
+    "a state without a bound": [("HSET", EVENTS_STATE, "n", 0, "bytes", 0, "until", 5)],
+    "a number that is none": [("HSET", EVENTS_STATE, "n", "x", "bytes", 0, "until", 5, "most", 5)],
+    "an entry without bytes": [
+        ("XADD", EVENTS, "0-1", "a", "b"),
+        ("HSET", EVENTS_STATE, "n", 0, "bytes", 9, "until", 5, "most", 5),
+    ],
+    "an entry whose bytes are no number": [
+        ("XADD", EVENTS, "0-1", "a", "b", "c", "d", "e", "f", "g", "h"),
+        ("HSET", EVENTS_STATE, "n", 0, "bytes", 9, "until", 5, "most", 5),
+    ],
+}
+
+
+async def test_foreign_events_stop_no_acceptance_and_no_release(stack: Stack) -> None:
+    redis = stack.queue.redis
+
+    async def plant(commands: Sequence[tuple[str | int, ...]]) -> None:
+        await redis.delete(EVENTS, EVENTS_STATE)
+        for command in commands:
+            await redis.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+        await redis.pexpire(EVENTS_STATE, 60_000)
+
+    for what, commands in FOREIGN_EVENTS.items():
+        await plant(commands)
+        (queued,) = await stack.queue.enqueuer.enqueue_tasks(
+            [make_task(uuid4().hex, due_at_ms=system_clock() + 3_600_000)]
+        )
+        assert queued, what
+        await stack.stop_workers()
+        task_id = await stack.publish()
+        await plant(commands)
+        await stack.start_worker()
+
+        async def is_released(task_id: str = task_id) -> bool:
+            return bool(await redis.exists(f"arq:result:{task_id}")) and not await redis.exists(
+                f"arq:in-progress:{task_id}"
+            )
+
+        await eventually(is_released, what=f"a release in spite of {what}")
 
 
 async def test_the_content_of_a_key_of_the_wrong_type_is_kept(stack: Stack) -> None:

@@ -51,7 +51,10 @@ local function tell(kind, ids, now, more)
     return most ~= nil
   end
 
-  if #ids > 0 and not write(table.concat(ids, '\n')) then
-    redis.call('UNLINK', EVENTS, STATE)
+  if #ids > 0 then
+    local has_run, is_written = pcall(write, table.concat(ids, '\n')) -- it fails at what other programs wrote there
+    if not (has_run and is_written) then
+      redis.call('UNLINK', EVENTS, STATE)
+    end
   end
 end

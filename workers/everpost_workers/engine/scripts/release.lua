@@ -218,8 +218,8 @@ for position = 1, #ARGV - BEFORE do
     ours[#ours + 1] = position
   end
 end
-if events ~= '' and #ours > 0 and redis.call('EXISTS', events .. ':state') == 1 then
-  tell(ours)
+if events ~= '' and #ours > 0 and redis.call('EXISTS', events .. ':state') == 1 and not pcall(tell, ours) then
+  redis.call('UNLINK', events, events .. ':state') -- it fails at what other programs wrote there
 end
 for _, position in ipairs(ours) do
   local i = 7 * position - 6
