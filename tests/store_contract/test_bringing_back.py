@@ -72,8 +72,8 @@ async def test_what_people_did_not_remove_stays_in_the_archive(store: Store) -> 
     await add_ended(store, "listed")
     await accept(store, "waiting")
     assert await store.archive.page_removed(0, NOW_MS + DAY_MS, 10) == []
-    assert await bring_back(store, "old", "listed", "waiting", "nobody") == dict.fromkeys(
-        ("old", "listed", "waiting", "nobody"), NOT_REMOVED
+    assert await bring_back(store, "old", "listed", "waiting", "nobody", "no\0body") == dict.fromkeys(
+        ("old", "listed", "waiting", "nobody", "no\0body"), NOT_REMOVED
     )
 
 
@@ -95,3 +95,12 @@ async def test_removed_tasks_are_found_by_the_time_of_their_removal(store: Store
         await store.changes.apply(remove_of(task_id), NOW_MS + number)
     assert await store.archive.page_removed(NOW_MS + 1, NOW_MS + 2, 10) == ["b", "c"]
     assert await store.archive.page_removed(NOW_MS, NOW_MS + 2, 1) == ["a"]
+
+
+async def test_a_task_that_only_counts_for_its_batch_does_so_after_it_came_back(store: Store) -> None:
+    await add_ended(store, make_task("a", batch_id="B", callback_url=""))
+    await store.changes.apply(remove_of("a"), NOW_MS)
+    await bring_back(store, "a")
+    (found,) = await store.changes.find(["a"], whole=False)
+    assert found.position is not None
+    assert found.position.calls_back

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from everpost.store import Store
-from everpost.store.changes import Change, Outcome
+from everpost.store.changes import BringBack, Change, Outcome
 from everpost.task.model import TaskStatus
 from everpost.task.place import Place
 from everpost.testing import eventually
@@ -61,6 +61,19 @@ async def test_a_task_that_ends_meanwhile_is_found_in_the_history(
     worker.commit()
     assert [outcome.reason for outcome in await removing] == [None]
     assert state(kit) == {"task": (Place.ARCHIVE, "success")}
+
+
+async def test_a_task_comes_back_in_no_moment_in_which_another_change_looks_at_its_chain(
+    store: Store, kit: PostgresqlKit, worker: psycopg.Connection
+) -> None:
+    await add_ended(store, "root")
+    await add_ended(store, "again", retry_of="root", root_id="root", generation=1, status=TaskStatus.SUCCESS)
+    await apply(store, remove_of("again"))
+    worker.execute(LOCK_CHAIN)
+    coming_back = await waiting(store, kit, BringBack(["again"]))
+    worker.commit()
+    assert [outcome.reason for outcome in await coming_back] == [None]
+    assert state(kit)["again"] == (Place.HISTORY, "success")
 
 
 async def test_a_retry_waits_for_another_change_of_its_chain_and_sees_what_that_added(
