@@ -1,6 +1,9 @@
 """Signing in to the console with a key: the cookie, and the proof that every change needs."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from http.cookies import SimpleCookie
 from pathlib import Path
 
@@ -60,6 +63,16 @@ async def test_behind_tls_the_cookie_is_sent_over_tls_only(
     begun = await browser.post("/login", json={"key": TOKEN}, headers={**SAME, **headers})
     assert begun.json() == {"success": True, "name": "token", "role": "admin"}
     assert cookie_in(begun)["secure"] is True
+
+
+@pytest.mark.parametrize(
+    ("said", "is_secure"), [("https, http", True), ("https,http", True), ("http, https", False), ("http", False)]
+)
+async def test_of_several_proxies_the_first_one_says_whether_the_browser_uses_tls(
+    browser: httpx.AsyncClient, said: str, is_secure: bool
+) -> None:
+    begun = await browser.post("/login", json={"key": TOKEN}, headers={**SAME, "x-forwarded-proto": said})
+    assert cookie_in(begun).get("secure", False) is is_secure
 
 
 @pytest.mark.parametrize("kind", ["form", "json"])
@@ -167,6 +180,23 @@ async def test_who_signs_out_in_one_process_is_out_in_all_within_a_second(tmp_pa
 
 
 @pytest.mark.parametrize(
+    "others",
+    [
+        'state={"a": 1}; {own}',
+        "words=two words; {own}",
+        "sizes[]; {own}",
+        "{own}; {own_name}=of-a-console-above-this-one",  # browsers send the cookie of the longer path first
+    ],
+)
+async def test_cookies_of_other_applications_of_the_host_do_not_end_a_session(
+    api: Api, browser: httpx.AsyncClient, others: str
+) -> None:
+    await sign_in(browser, TOKEN)
+    sent = others.replace("{own}", f"{COOKIE}={browser.cookies[COOKIE]}").replace("{own_name}", COOKIE)
+    assert await name_at(api, {"cookie": sent}) == "token"
+
+
+@pytest.mark.parametrize(
     ("wanted", "led_to"),
     [
         ("tasks/1?a=b&c=d", "tasks/1?a=b&c=d"),
@@ -178,12 +208,47 @@ async def test_who_signs_out_in_one_process_is_out_in_all_within_a_second(tmp_pa
         ("\\\\evil.example", "./"),
         ("a\nb", "./"),
         ("\t//evil.example", "./"),
+        ("'//evil.example", "./"),  # the page after a provider's login would unquote it
+        ('"//evil.example', "./"),
     ],
 )
 async def test_the_login_leads_to_pages_of_this_server_only(
     browser: httpx.AsyncClient, wanted: str, led_to: str
 ) -> None:
     assert (await sign_in(browser, TOKEN, next=wanted)).headers["location"] == led_to
+
+
+@asynccontextmanager
+async def told_of_a_provider() -> AsyncIterator[str]:
+    """The issuer of a provider that only says of itself where things are."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        places = {name: f"{issuer}/{name}" for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")}
+        told = {"keys": [{"kty": "oct", "k": "a2V5"}]} if b"/jwks_uri " in head else {"issuer": issuer, **places}
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + json.dumps(told).encode())
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        issuer = "http://{}:{}".format(*server.sockets[0].getsockname())
+        yield issuer
+
+
+@pytest.mark.parametrize(("public_url", "is_secure"), [("https://posts.example", True), ("http://127.0.0.1", False)])
+async def test_if_people_come_back_over_tls_cookies_are_secure_whatever_a_proxy_says(
+    tmp_path: Path, public_url: str, is_secure: bool
+) -> None:
+    async with (
+        told_of_a_provider() as issuer,
+        serving(
+            tmp_path, None, token=TOKEN, public_url=public_url, oidc_issuer=issuer, oidc_client_id="everpost",
+            oidc_roles="*=viewer",
+        ) as api,
+        httpx.AsyncClient(base_url=api.address, timeout=30) as browser,
+    ):  # fmt: skip
+        begun = await browser.get("/oidc")
+        assert begun.status_code == 303, begun.text
+        assert begun.headers["set-cookie"].endswith("; Secure") is is_secure
 
 
 async def test_a_browser_without_a_session_is_led_to_the_login(api: Api, browser: httpx.AsyncClient) -> None:

@@ -21,8 +21,11 @@ from everpost.task.submission import decode_json, invalid_value
 
 MOST_BYTES = 8_192
 FORM = "application/x-www-form-urlencoded"
-OWN_PLACE = re.compile(r"(?!/)[^\s\\:\x00-\x1f]*")
-"""An address relative to that of the login: of this server, whatever its base path is."""
+OWN_PLACE = re.compile(r"(?![/'\"])[^\s\\:\x00-\x1f]*")
+"""An address relative to that of the login: of this server, whatever its base path is.
+
+`_page_to` writes it where a browser would take quotes away, and a slash could then be the first character.
+"""
 
 
 class LoginForm(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,12 +86,12 @@ async def signed_in(request: ApiRequest, services: Services, caller: Caller, nex
     return BareAnswer(303, {**given, "location": own_place(next_page), "content-length": "0"})
 
 
-async def begin_session(request: ApiRequest, services: Services, caller: Caller) -> str:
+async def begin_session(request: ApiRequest, services: Services, caller: Caller, *, is_secure: bool = False) -> str:
     """Begin the session of a caller, and keep that in the audit; the header `Set-Cookie` of the answer."""
     cookie = await services.sessions.begin(caller)
     remember(request, msgspec.structs.replace(caller, in_session=True))
     await services.store.audit.add(note_of(request).row())
-    return set_cookie(headers_of(request), cookie)
+    return set_cookie(headers_of(request), cookie, is_secure=is_secure)
 
 
 def own_place(wanted: str) -> str:

@@ -5,7 +5,6 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
 from collections.abc import Mapping
 from html import escape
-from http.cookies import CookieError, SimpleCookie
 from typing import Annotated, Any
 
 import msgspec
@@ -19,6 +18,7 @@ from everpost.access.keys import LONGEST_NAME, RESERVED_NAMES
 from everpost.api.console.answers import PageAnswer
 from everpost.api.console.login import begin_session, own_place
 from everpost.api.http.bodies import Headers, headers_of
+from everpost.api.http.cookies import cookie_named, is_over_tls
 from everpost.api.http.json_answer import BareAnswer, JsonAnswer
 from everpost.api.http.parameters import PARAMETERS
 from everpost.api.http.rights import PUBLIC
@@ -41,7 +41,7 @@ async def begin_oidc(
     state, nonce, verifier = (secrets.token_urlsafe(SECRET_BYTES) for _ in range(3))
     attempt = Attempt(state, nonce, verifier, own_place(next_page))
     headers = {"location": await provider.address_for(attempt), "content-length": "0", "cache-control": "no-store"}
-    return BareAnswer(303, {**headers, "set-cookie": _cookie(headers_of(request), attempt)})
+    return BareAnswer(303, {**headers, "set-cookie": _cookie(request, attempt)})
 
 
 @get("/oidc-callback", include_in_schema=False, opt={PUBLIC: True, PARAMETERS: {"/oidc-callback": ("*",)}})
@@ -54,10 +54,11 @@ async def end_oidc(request: ApiRequest) -> JsonAnswer:
     if code is None or "error" in given:
         raise SignInRefused("the provider has refused it")
     claims = await provider.claims_for(code, attempt, given.get("iss"))
-    cookie = await begin_session(request, services_of(request), _caller_of(request, claims))
+    caller = _caller_of(request, claims)
+    cookie = await begin_session(request, services_of(request), caller, is_secure=_is_secure(request))
     answer = _page_to(attempt.next_page)
     answer.add_header("set-cookie", cookie)
-    answer.add_header("set-cookie", _cookie(headers, None))
+    answer.add_header("set-cookie", _cookie(request, None))
     return answer
 
 
@@ -102,18 +103,22 @@ def _page_to(next_page: str) -> JsonAnswer:
     return PageAnswer(page)
 
 
-def _cookie(headers: Headers, attempt: Attempt | None) -> str:
+def _cookie(request: ApiRequest, attempt: Attempt | None) -> str:
     """The header that keeps an attempt in the browser; None removes it. Lax, because it must come from another site."""
     value = "" if attempt is None else urlsafe_b64encode(msgspec.json.encode(attempt)).decode()
-    is_secure = headers.get(b"x-forwarded-proto") == b"https"
     parts = [f"{COOKIE}={value}", f"Max-Age={ATTEMPT_S if value else 0}", "HttpOnly", "SameSite=Lax"]
-    return "; ".join([*parts, "Secure"] if is_secure else parts)
+    return "; ".join([*parts, "Secure"] if _is_secure(request) else parts)
+
+
+def _is_secure(request: ApiRequest) -> bool:
+    """Whether cookies are only sent over TLS: the provider sends browsers back to EVERPOST_PUBLIC_URL."""
+    public_url = services_of(request).settings.public_url or ""
+    return public_url.lower().startswith("https:") or is_over_tls(headers_of(request))
 
 
 def _attempt_in(headers: Headers) -> Attempt | None:
     try:
-        found = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1")).get(COOKIE)
-        text = "" if found is None else found.value
+        text = cookie_named(COOKIE, headers)
         return msgspec.json.decode(urlsafe_b64decode(text), type=Attempt) if text else None
-    except (CookieError, NotBase64, ValueError, msgspec.DecodeError):
+    except (NotBase64, ValueError, msgspec.DecodeError):
         return None
