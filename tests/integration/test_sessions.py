@@ -225,7 +225,7 @@ async def told_of_a_provider() -> AsyncIterator[str]:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         places = {name: f"{issuer}/{name}" for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")}
-        told = {"keys": [{"kty": "oct", "k": "a2V5"}]} if b"/jwks_uri " in head else {"issuer": issuer, **places}
+        told = {"keys": [{"kty": "oct", "k": "a2V5" * 8}]} if b"/jwks_uri " in head else {"issuer": issuer, **places}
         writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + json.dumps(told).encode())
         writer.close()
 
