@@ -104,3 +104,13 @@ async def test_a_task_that_only_counts_for_its_batch_does_so_after_it_came_back(
     (found,) = await store.changes.find(["a"], whole=False)
     assert found.position is not None
     assert found.position.calls_back
+
+
+async def test_what_an_original_never_ended_is_not_among_removed_tasks_that_can_come_back(
+    store: Store, kit: StoreKit
+) -> None:
+    kit.add(Place.LEDGER, {"task_id": "inherited", "status": "pending", "data": "{}"})
+    await add_ended(store, "a")
+    await store.changes.apply(remove_of("inherited", "a"), NOW_MS)
+    assert await store.archive.page_removed(NOW_MS, NOW_MS, 10) == ["a"]
+    assert await bring_back(store, "inherited", "a") == {"inherited": NOT_REMOVED, "a": None}

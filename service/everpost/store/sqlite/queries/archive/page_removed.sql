@@ -1,4 +1,5 @@
--- Tasks that people removed in a time.
+-- Ended tasks that people removed in a time.
 SELECT job_id FROM publish_tasks_archive
 WHERE archived_at >= :from AND archived_at <= :until AND archive_reason = 'deleted' AND job_id IS NOT NULL
+    AND status IN ('success', 'failed', 'cancelled', 'unknown')
 ORDER BY archived_at LIMIT :limit
