@@ -194,7 +194,7 @@ async def test_a_secret_that_a_publisher_has_kept_is_hidden_and_a_name_is_not(
     assert task["error_message"] == "refused with *** of studio-name"
 
 
-async def test_an_account_that_nobody_registered_fails_as_ever(stack: Stack, platform: Platform) -> None:
+async def test_an_account_that_is_not_registered_fails_as_ever(stack: Stack, platform: Platform) -> None:
     for error in (AuthError("no"), NeedsPersonError("no"), AccountBlockedError("no")):
         platform.fail_next(error)
         task = await stack.wait_until_ended(await stack.publish(account_id="stranger"))

@@ -114,7 +114,7 @@ async def test_what_changes_nothing_has_no_entry(api: Api) -> None:
     assert await entries(api) == []
 
 
-async def test_that_a_caller_tried_what_it_may_not_do_is_kept_once_a_minute(api: Api) -> None:
+async def test_a_refused_attempt_is_kept_at_most_once_a_minute(api: Api) -> None:
     async with client(api, await make(api, "reader", Role.VIEWER)) as reader:
         for _ in range(3):
             assert_problem(await reader.post(PUBLISH, json=TASK), 403, "forbidden")
@@ -149,7 +149,7 @@ async def test_keys_accounts_limits_and_recurring_posts_have_entries_without_the
     assert "EVERPOST_ACCOUNT_A" not in text
 
 
-async def test_a_decision_is_that_of_the_caller_and_not_of_whom_it_names(api: Api, tmp_path: Path) -> None:
+async def test_a_decision_has_the_name_of_its_caller_and_not_the_one_in_its_body(api: Api, tmp_path: Path) -> None:
     body = {"platform": "douyin", "reason": "down", "by": "li"}
     async with client(api, await make(api, "mei", Role.OPERATOR)) as mei:
         hold = (await mei.post("/api/v1/limits/pause", json=body)).json()["data"]["hold"]

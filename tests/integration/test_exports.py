@@ -119,7 +119,7 @@ async def test_large_data_goes_in_small_steps(api: Api) -> None:
     assert (await export(api))[0]["task_id"] == small
 
 
-async def test_an_error_amid_it_cuts_the_answer_off(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_during_an_export_cuts_the_answer_off(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exported_tasks, "STEP", 2)
     await publish_many(api, 6)
     history = api._server.app.state.services.store.history

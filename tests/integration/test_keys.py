@@ -98,7 +98,7 @@ async def test_each_role_may_use_the_routes_of_its_rights_and_no_others(guarded:
 
 
 @pytest.mark.parametrize("query", ["", "?dry_run=true"], ids=["direct", "through Litestar"])
-async def test_who_may_only_read_hands_in_nothing(guarded: Api, query: str) -> None:
+async def test_a_viewer_submits_nothing(guarded: Api, query: str) -> None:
     async with client(guarded, await make(guarded, "reader", Role.VIEWER)) as reader:
         assert_problem(await reader.post(PUBLISH + query, json=TASK), 403, "forbidden")
     async with client(guarded, "evp_00000000_" + "x" * 43) as stranger:
@@ -107,7 +107,7 @@ async def test_who_may_only_read_hands_in_nothing(guarded: Api, query: str) -> N
 
 
 @pytest.mark.parametrize("query", ["", "?force=false"], ids=["direct", "through Litestar"])
-async def test_who_may_only_read_retries_nothing(guarded: Api, query: str) -> None:
+async def test_a_viewer_retries_nothing(guarded: Api, query: str) -> None:
     task_id = await guarded.publish()
     path = f"/api/v1/tasks/retry/{task_id}{query}"
     async with client(guarded, await make(guarded, "reader", Role.VIEWER)) as reader:

@@ -65,16 +65,16 @@ async def test_removed_failures_do_not_count(everpost: Stack) -> None:
 
 
 @pytest.mark.parametrize("since", ["yesterday", "0h", "500d", "1w"])
-async def test_a_window_that_is_none_is_refused(everpost: Stack, since: str) -> None:
+async def test_a_malformed_window_is_refused(everpost: Stack, since: str) -> None:
     answer = await everpost.client.get("/api/v1/failures", params={"since": since})
     assert_problem(answer, 422, "invalid_value", "?since")
 
 
-async def test_a_cause_that_is_none_is_refused(everpost: Stack) -> None:
+async def test_a_malformed_cause_is_refused(everpost: Stack) -> None:
     assert (await everpost.client.get("/api/v1/tasks", params={"cause": "nonsense"})).status_code == 422
 
 
-async def test_what_ends_comes_into_the_timeline(everpost: Stack) -> None:
+async def test_ended_tasks_appear_in_the_timeline(everpost: Stack) -> None:
     await get(everpost, "/tasks/timeline")
     await fail(everpost, "long", "fine")
 

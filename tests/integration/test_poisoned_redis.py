@@ -183,7 +183,7 @@ async def test_doctor_names_the_keys_that_others_wrote_and_changes_nothing(stack
     assert findings["keys"].ok is True
 
 
-async def test_a_worker_that_cannot_be_is_none(stack: Stack) -> None:
+async def test_an_impossible_worker_is_not_listed(stack: Stack) -> None:
     await stack.stop_workers()
     for until_ms in ("soon", None, 1e300, 2**62, -1, True, [1]):
         facts = {"worker": "w", "until_ms": until_ms, "slots": 1, "consuming": True}

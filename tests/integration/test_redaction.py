@@ -1,4 +1,4 @@
-"""Members of tasks that nobody is shown: in answers, lists, logs and searches; and who has them all the same."""
+"""Hidden members of tasks: no answer, list, log or search shows them; publishers and the store have them."""
 
 from typing import Any
 

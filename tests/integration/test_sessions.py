@@ -76,7 +76,7 @@ async def test_of_several_proxies_the_first_one_says_whether_the_browser_uses_tl
 
 
 @pytest.mark.parametrize("kind", ["form", "json"])
-async def test_a_wrong_key_begins_none(browser: httpx.AsyncClient, kind: str) -> None:
+async def test_a_wrong_key_begins_no_session(browser: httpx.AsyncClient, kind: str) -> None:
     if kind == "json":
         assert_problem(await browser.post("/login", json={"key": "evp_wrong"}, headers=SAME), 401, "unauthorized")
     else:
@@ -161,7 +161,7 @@ async def test_a_session_goes_on_in_another_process_until_the_token_is_another(t
         assert await name_at(later, cookie) is None
 
 
-async def test_who_signs_out_in_one_process_is_out_in_all_within_a_second(tmp_path: Path) -> None:
+async def test_signing_out_in_one_process_ends_the_session_in_all_within_a_second(tmp_path: Path) -> None:
     async with (
         serving(tmp_path, None, token=TOKEN) as first,
         serving(tmp_path, None, token=TOKEN) as second,

@@ -101,7 +101,7 @@ async def test_a_request_that_is_cut_does_not_reach_the_platform(proxy: TrialPro
     assert (echo.lines, acted) == ([b"a\n"], [[b"a\n"]])
 
 
-async def test_a_connection_that_is_cut_reaches_nobody(proxy: TrialProxy, echo: Echo) -> None:
+async def test_a_connection_that_is_cut_reaches_no_server(proxy: TrialProxy, echo: Echo) -> None:
     proxy.begin(Trap(Side.CONNECTION, 1, act))
     async with connected(proxy) as ask:
         assert await ask(b"a\n") == b""

@@ -135,7 +135,7 @@ async def test_media_of_a_path_are_looked_at_too(stack: Stack) -> None:
     assert "EVERPOST_MAX_MEDIA" in assert_problem(answer, 422, "invalid_value", "$.file_path")["detail"]
 
 
-async def test_fields_that_nobody_reads_are_named_in_the_answer(stack: Stack) -> None:
+async def test_unknown_fields_are_named_in_the_answer(stack: Stack) -> None:
     answer = await stack.client.post(PUBLISH, json={**TASK, "scheduled_time": "2030-01-01", "schedule_time": None})
     assert answer.json()["unknown_fields"] == ["scheduled_time"]
     assert "unknown_fields" not in (await stack.client.post(PUBLISH, json=TASK)).json()
@@ -150,7 +150,7 @@ async def test_fields_that_nobody_reads_are_named_in_the_answer(stack: Stack) ->
     assert (len(shortened), {len(name) for name in shortened}) == (20, {100})
 
 
-async def test_fields_that_nobody_reads_are_named_for_each_item_of_a_batch(stack: Stack) -> None:
+async def test_unknown_fields_are_named_for_each_item_of_a_batch(stack: Stack) -> None:
     answer = await stack.client.post(BATCH, json=[TASK, {**TASK, "titel": "x"}])
     assert [item.get("unknown_fields") for item in answer.json()["results"]] == [None, ["titel"]]
     lines = "\n".join(json.dumps(item) for item in ({**TASK, "tag": []}, TASK))

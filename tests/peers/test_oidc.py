@@ -133,7 +133,7 @@ async def test_a_code_is_taken_once_and_only_from_the_browser_that_began(tmp_pat
     ],
     ids=str,
 )
-async def test_who_has_no_role_or_no_usable_name_is_not_let_in(
+async def test_a_person_without_a_role_or_a_usable_name_is_refused(
     tmp_path: Path, person: str, settings: Mapping[str, Any]
 ) -> None:
     async with signing_in(tmp_path, **settings) as (_, browser):

@@ -197,5 +197,5 @@ async def test_a_directory_learns_of_what_concerns_it_and_of_nothing_else(store:
 
 
 @pytest.mark.parametrize("account_id", ["", "nobody", "\0"])
-async def test_what_no_account_is_called_finds_none(store: Store, account_id: str) -> None:
+async def test_an_impossible_account_id_finds_no_account(store: Store, account_id: str) -> None:
     assert await store.accounts.find("douyin", account_id) is None

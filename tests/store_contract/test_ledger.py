@@ -371,7 +371,7 @@ async def test_writes_are_there_after_everything_was_closed(stores: Stores) -> N
     assert await store.ledger.find_answer(key_of()) == once_of().answer
 
 
-async def test_who_handed_a_task_in_is_kept_wherever_the_task_goes(store: Store, other: Store) -> None:
+async def test_the_submitter_of_a_task_is_kept_wherever_the_task_goes(store: Store, other: Store) -> None:
     async def submitters() -> dict[str, str | None]:
         found = [await other.history.find_task(task_id) for task_id in ("one", "late", "nobody", "new")]
         return {task.task_id: task.submitted_by for task in found if task is not None}

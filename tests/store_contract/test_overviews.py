@@ -29,14 +29,14 @@ async def test_what_is_due_comes_in_the_order_of_its_time(store: Store) -> None:
     assert await store.history.count_due(bounds) == [1, 2, 2, 0]
 
 
-async def test_what_became_due_is_not_due_later(store: Store) -> None:
+async def test_a_task_that_became_due_is_not_listed_as_due_later(store: Store) -> None:
     await accept(store, make_task("a", due_at_ms=START_MS + MINUTE_MS))
     await store.ledger.promote_due(START_MS + 2 * MINUTE_MS)
     assert (await store.history.page_due(START_MS, START_MS + 30 * MINUTE_MS)).items == []
 
 
 @pytest.mark.parametrize(("after", "limit"), [("not one", 10), (None, 0), (None, 1_001)])
-async def test_a_cursor_or_a_limit_that_is_none_is_refused(store: Store, after: str | None, limit: int) -> None:
+async def test_a_wrong_cursor_or_limit_is_refused(store: Store, after: str | None, limit: int) -> None:
     with pytest.raises(InvalidValue):
         await store.history.page_due(START_MS, START_MS, after, limit)
 
