@@ -25,14 +25,14 @@ Raised = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 def start_error_reports(environment: Mapping[str, str], process: str, redactor: Redactor) -> "ErrorReports | None":
-    """The reports of this process; None if none are wanted.
+    """The reports of this process; None if `SENTRY_DSN` is not set.
 
     The SDK reads its other variables itself, such as `SENTRY_ENVIRONMENT`.
     """
     if not environment.get(DSN, "").strip():
         return None
     try:
-        import sentry_sdk  # noqa: PLC0415 - only who reports errors loads it
+        import sentry_sdk  # noqa: PLC0415 - loaded only if errors are reported
     except ModuleNotFoundError:
         import structlog  # noqa: PLC0415 - `logs.py` must import it first
 

@@ -192,7 +192,7 @@ async def freeze_api(scene: Scene) -> None:
 
 @contextlib.contextmanager
 def frozen_between_writes(scene: Scene, process: PythonProcess) -> Iterator[None]:
-    """SIGSTOP of a process for a while, but not amid a write: the lock that it holds would stop all others."""
+    """SIGSTOP of a process for a while, but not during a write: the lock that it holds would stop all others."""
     with ExitStack() as stack:
         with scene.kit.locked():
             stack.enter_context(process.frozen())

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from litestar.types import Receive, Scope
 
-from everpost.access import NOBODY_ASKED
+from everpost.access import ANONYMOUS_ADMIN
 from everpost.api import spool
 from everpost.api.batch.posted_batch import PostedBatch
 from everpost.api.batch.stream import CHUNK_ITEMS, BatchStream
@@ -33,7 +33,7 @@ SCOPE = cast("Scope", {"litestar_app": SimpleNamespace(state={}), "method": "POS
 def stream(monkeypatch: pytest.MonkeyPatch) -> BatchStream:
     monkeypatch.setattr("everpost.api.batch.stream.count_answer", lambda *_: None)
     services = SimpleNamespace(clock=lambda: 0, settings=Settings(), reader=SubmissionReader(Catalogue.read(None), UTC))
-    return BatchStream(PostedBatch(cast("Services", services), NOBODY_ASKED), Spools(HERE, DiskRoom(HERE, 0)), 1_000)
+    return BatchStream(PostedBatch(cast("Services", services), ANONYMOUS_ADMIN), Spools(HERE, DiskRoom(HERE, 0)), 1_000)
 
 
 async def test_between_two_chunks_of_bad_lines_others_have_a_turn(stream: BatchStream) -> None:

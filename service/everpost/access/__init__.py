@@ -2,11 +2,11 @@
 
 from everpost.access.audit import AuditRow, How
 from everpost.access.keys import KeyRecord, KeyScope, KeyTerms, digest_of, new_secret, prefix_of
-from everpost.access.roles import NOBODY_ASKED, RIGHTS_OF_ROLE, WITH_TOKEN, Caller, KeyRate, Right, Role
+from everpost.access.roles import ANONYMOUS_ADMIN, RIGHTS_OF_ROLE, WITH_TOKEN, Caller, KeyRate, Right, Role
 from everpost.access.sessions import SESSION_MS, SessionRecord
 
 __all__ = [
-    "NOBODY_ASKED",
+    "ANONYMOUS_ADMIN",
     "RIGHTS_OF_ROLE",
     "SESSION_MS",
     "WITH_TOKEN",

@@ -25,8 +25,8 @@ class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
         who: The name of the key, `token`, `anonymous`, or the name that an identity provider gave.
         action: The name of the route's operation, such as `cancel_task`, or `command` and the command's name.
         address: The address that the request came from.
-        target: The task, the operation, PLATFORM/ACCOUNT, or what else was changed.
-        details: What else is known; no data of tasks, and no secrets.
+        target: What was changed: the id of a task or an operation, PLATFORM/ACCOUNT, or the like.
+        details: More about the change; no data of tasks, and no secrets.
         outcome: `ok`, or the code of the error.
     """
 

@@ -11,7 +11,7 @@ ANYONE = "*"
 
 
 class RoleRule(msgspec.Struct, frozen=True):
-    """A claim and a value of it, and the role that it gives; the claim `*` is everyone's."""
+    """A claim and a value of it, and the role that it gives; the claim `*` fits everyone."""
 
     claim: str
     value: str
@@ -29,7 +29,7 @@ def read_rules(text: str) -> Sequence[RoleRule]:
     """The rules of a text such as `groups:admins=admin, groups:ops=operator, *=viewer`.
 
     Raises:
-        ValueError: It is not written so.
+        ValueError: The text is not written like this.
     """
     return [_rule(part.strip()) for part in text.split(",") if part.strip()]
 

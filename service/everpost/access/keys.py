@@ -1,7 +1,8 @@
-"""API keys: their form, their digest, and what is kept of one.
+"""API keys: their form, their digest, and their stored record.
 
 A key is `evp_`, eight characters that are shown, `_`, and 43 characters of secret: 256 random bits. Only its SHA-256 is
-kept. A slow hash is for passwords, which can be guessed: nobody can try 2^256 secrets, and each request would pay.
+kept. A slow hash protects passwords, which can be guessed. A key cannot be guessed, and the hash is computed for each
+request.
 """
 
 import re
@@ -25,7 +26,7 @@ RESERVED_NAMES = frozenset({"anonymous", "token", "everpost"})
 
 
 class KeyScope(msgspec.Struct, frozen=True, omit_defaults=True):
-    """To what a key is limited. Without any it reaches everything.
+    """The platforms and accounts that a key is limited to. With neither, it reaches everything.
 
     Attributes:
         platforms: Names of platforms.
@@ -110,5 +111,5 @@ def prefix_of(key: str) -> str:
 
 
 def digest_of(key: str | bytes) -> str:
-    """What is kept of a key or another random secret."""
+    """The digest that is stored in place of a key or another random secret."""
     return sha256(key.encode() if isinstance(key, str) else key).hexdigest()

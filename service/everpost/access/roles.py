@@ -51,7 +51,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """Who sends a request.
 
     Attributes:
-        name: The key's name; `token` for EVERPOST_TOKEN; `anonymous` if nothing is asked for.
+        name: The key's name; `token` for EVERPOST_TOKEN; `anonymous` while neither a token nor a key is set.
         platforms: Names of the platforms to which the key is limited; None is all.
         accounts: (platform, account) pairs to which the key is limited, besides `platforms`; None is all.
         key_id: The key's id; None for a caller without a key.
@@ -84,7 +84,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         return account_id is not None and (platform, account_id) in (self.accounts or ())
 
 
-NOBODY_ASKED = Caller(name=ANONYMOUS, role=Role.ADMIN)
+ANONYMOUS_ADMIN = Caller(name=ANONYMOUS, role=Role.ADMIN)
 """The caller as long as neither a token nor a key is set."""
 WITH_TOKEN = Caller(name=TOKEN, role=Role.ADMIN)
 """The caller that sends EVERPOST_TOKEN."""

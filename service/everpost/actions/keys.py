@@ -18,7 +18,7 @@ from everpost.task.model import new_task_id
 
 log = structlog.get_logger("everpost.keys")
 
-BETWEEN_NOTES_S = 60.0  # `last_used_at` is written so seldom
+BETWEEN_NOTES_S = 60.0  # between two writes of `last_used_at`
 DEFAULT_OVERLAP_S = 7 * 86_400
 
 
@@ -68,7 +68,7 @@ class KeyAdmin:
         """Make a key.
 
         Raises:
-            InvalidValue: A value is not allowed, or nobody could make another key after this one.
+            InvalidValue: A value is not allowed, or the first key is not an admin's although no token is set.
             UnknownPlatform: The scope names a platform that the catalogue does not have.
             ApiKeyExists: A valid key has the name.
         """
@@ -116,7 +116,7 @@ class KeyAdmin:
         """The key with an id or a prefix, or the only valid one with a name.
 
         Raises:
-            ApiKeyNotFound: There is none, or several valid ones have the name.
+            ApiKeyNotFound: No key matches, or several valid keys have the name.
         """
         keys, now = await self._keys.all(), to_text(self._clock())
         exact = [key for key in keys if named in {key.key_id, key.prefix}]
@@ -129,13 +129,13 @@ class KeyAdmin:
         """Learn of the keys, now and every `REFRESH_S`.
 
         Raises:
-            Unavailable: The store cannot be read, so nobody can be let in.
+            Unavailable: The store cannot be read, so the keys are unknown.
         """
         await self.directory.refresh()
         self._looking = asyncio.create_task(self._keep_known(), name="keys")
 
     async def close(self) -> None:
-        """Stop that, and write which keys were used."""
+        """Stop learning of keys, and write which keys were used."""
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.wait((self._looking,))

@@ -191,7 +191,7 @@ class Acceptance:
             origins = await self._traces.find(retried) if retried else {}
             traces = {task.task_id: TaskTrace(context, _context_of(origins.get(task.retry_of or ""))) for task in tasks}
             await self._traces.keep({task_id: one for task_id, one in traces.items() if one.context or one.origin})
-        except ServiceError as error:  # the tasks are accepted all the same
+        except ServiceError as error:  # the tasks are accepted anyway
             log.warning("traces.not_kept", tasks=len(tasks), error=error.message)
 
     def count_accepted(self, tasks: Sequence[Task]) -> None:

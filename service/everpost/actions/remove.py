@@ -58,7 +58,7 @@ class Removals:
 
         Raises:
             TaskNotFound: The store does not have it.
-            Conflict: Nobody removed it.
+            Conflict: It is not in the archive, or was archived because of its age.
         """
         (outcome,) = await self._changes.apply(BringBack([task_id], grounds.entry), self._clock())
         if outcome.reason is None:

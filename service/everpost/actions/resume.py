@@ -81,7 +81,7 @@ class Resumption:
         recovered = await self._record_found(pause, unfinished, dry_run=dry_run)
         resumed = Resumed(pause=pause, recovered=recovered, **counts)
         if not dry_run:
-            await self._queue.events.break_off()  # tasks are not what readers of events were told
+            await self._queue.events.break_off()  # readers of events were told of later states
             await end_pause(self._meta)
             log.warning("dispatch.resumed", unfinished=unfinished, backup=pause.backup, recovered=recovered, **counts)
         return resumed

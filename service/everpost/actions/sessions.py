@@ -17,11 +17,11 @@ from everpost.store.keys import Keys
 log = structlog.get_logger("everpost.keys")
 
 MOST_KNOWN = 1_000
-BETWEEN_NOTES_MS = 60_000  # `seen_at` is written so seldom
+BETWEEN_NOTES_MS = 60_000  # between two writes of `seen_at`
 
 
 class _Known(msgspec.Struct, frozen=True):
-    """A session as this process has read it; None if there is none."""
+    """A session as this process has read it. `record` is None if the store has no such session."""
 
     record: SessionRecord | None
     until_s: float
@@ -104,6 +104,6 @@ class Sessions:
         seen_ms = from_text(record.seen_at) or 0
         if now_ms - seen_ms < BETWEEN_NOTES_MS:
             return
-        with suppress(ServiceError):  # the request is served, whatever becomes of this
+        with suppress(ServiceError):  # the request is served even if the note cannot be written
             await self._keys.note_session(record.digest, to_text(now_ms))
         self._known.pop(record.digest, None)

@@ -12,7 +12,7 @@ from everpost.task.candidate import Candidate
 
 
 class ToldChanges:
-    """The store's `changes`, with what they do told."""
+    """The store's `changes`, which also tell readers of events what they have done."""
 
     def __init__(self, changes: Changes, events: EventTeller) -> None:
         self._changes = changes
@@ -33,7 +33,7 @@ class ToldChanges:
 async def telling(events: EventTeller, change: Change | None) -> AsyncIterator[list[Outcome]]:
     """Tell of a change that is made in this context; the caller adds its outcomes.
 
-    A retry is told when its new task is queued, which happens sooner or later. What is archived because of its age has
+    A retry is told when its new task is queued. Archiving a task because of its age is not told: nothing has
     not changed for anyone.
     """
     outcomes: list[Outcome] = []

@@ -49,7 +49,7 @@ def idempotency_key(request: ApiRequest, headers: Headers, body: bytes) -> Idemp
     kept_ms = services.settings.idempotency_hours * HOUR_MS
     fingerprint = sha256(request.scope["path"].encode() + b"\n" + body).hexdigest()
     key, caller = read_key(values), caller_of(request)
-    if caller.key_id is not None:  # callers choose alike, and one must not get the answer of another
+    if caller.key_id is not None:  # two callers may choose the same key
         key = f"{caller.name}\n{key}"
     return IdempotencyKey(key, fingerprint, kept_ms, time.monotonic() + ANSWER_S)
 

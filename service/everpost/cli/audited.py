@@ -10,7 +10,7 @@ from everpost.task.model import new_task_id
 
 
 async def keep_entry(store: Store, command: str, target: str | None = None, **details: Any) -> None:
-    """Keep that a user of this system has run a command. Who can write the database file may do everything.
+    """Keep an entry of a command that a user of this system has run. Every user who can write the file may do so.
 
     Raises:
         Unavailable: The store cannot be written.

@@ -30,7 +30,7 @@ class RowCutter:
         return text[:start], count
 
     def cursor(self) -> str | None:
-        """The cursor in the last row; None if it is the head, or there is none."""
+        """The cursor in the last row; None if that row is the head, or no row has come."""
         if not self.last:
             return None
         if self._is_csv:

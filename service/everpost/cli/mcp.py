@@ -17,7 +17,9 @@ Example, as an agent's configuration has it:
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--read-only", is_flag=True, help="Offer no tool that changes anything, whatever the key may do.")
+@click.option(
+    "--read-only", is_flag=True, help="Offer no tool that changes anything, even if the key may change tasks."
+)
 @url_option
 def mcp(read_only: bool, url: str | None) -> None:
     """Serve tools for agents over standard input and output (Model Context Protocol), until the input ends.

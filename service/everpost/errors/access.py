@@ -63,7 +63,7 @@ class OutOfScope(InvalidValue):
 
 
 class RateLimited(ServiceError):
-    """The API key has a rate, and came too often; try again after `Retry-After` seconds."""
+    """The API key has sent more requests than its rate allows; try again after `Retry-After` seconds."""
 
     code = "rate_limited"
 
@@ -73,7 +73,7 @@ class RateLimited(ServiceError):
 
 
 class SignInRefused(ServiceError):
-    """The identity provider, or what the settings say about its people, does not let this person in."""
+    """The identity provider or the settings refuse this person."""
 
     code = "sign_in_refused"
 
@@ -119,7 +119,7 @@ class LastAdminKey(ServiceError):
 
 
 class LinkRefused(ServiceError):
-    """A signed address of a file is wrong, or its time is over."""
+    """The signed address of a file is wrong or has expired."""
 
     code = "link_refused"
 

@@ -24,8 +24,8 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         tag: Names the stream, and the run of the server. With another one, something may have been lost.
-        first: The number of the first entry that is still there; that of the next one if there is none.
-        last: The number of the last entry; 0 if there was none.
+        first: The number of the first entry that is still there; if the stream is empty, that of the next entry.
+        last: The number of the last entry; 0 before the first entry.
         now_ms: The server's time.
     """
 
@@ -42,7 +42,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         number: Entries are numbered without a gap.
         kind: As in `Told`.
         at_ms: By the server's time.
-        texts: What else is told, one for each task; empty if there is nothing.
+        texts: More about each task, one text a task; empty for kinds without such texts.
     """
 
     number: int
@@ -84,7 +84,7 @@ class EventLog:
             raise QueueUnreachable("the stream of events was overwritten") from error
 
     async def wait(self, after: int, most: int, within_ms: int) -> list[Entry]:
-        """The next entries, as soon as there are any; none after `within_ms`."""
+        """The next entries, as soon as there are any; an empty list after `within_ms`."""
         command = ("XREAD", "COUNT", most, "BLOCK", max(1, within_ms), "STREAMS", EVENTS, f"{after}-0")
         answer = await self._ask(within_ms / 1000 + ANSWER_S, *command)
         return [] if not answer else _entries(answer[0][1])

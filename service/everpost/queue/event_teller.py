@@ -9,7 +9,7 @@ from everpost.queue.keys import EVENTS
 from everpost.queue.redis_server import RedisServer
 
 MOST_AT_ONCE = 1_000  # tasks in one call
-OWED_MS = 10_000  # after this time whoever owed has died
+OWED_MS = 10_000  # after this time the process that owed has died
 MOST_OWED = 500  # in one call
 
 
@@ -25,7 +25,7 @@ class Told(StrEnum):
     RESOLVED = "resolved"
     REMOVED = "removed"
     BROUGHT_BACK = "brought_back"
-    LOST = "lost"  # only owed: it would not be known what happened to which task
+    LOST = "lost"  # only owed: what happened to which task cannot be told
 
 
 async def _no_debt() -> None:

@@ -13,7 +13,7 @@ class KeyRates:
         self._take = server.script("take_turn")
 
     async def take(self, key_id: str, rate: KeyRate) -> float:
-        """Take one request of a rate; 0, or the seconds until one may come, and then none was taken.
+        """Count one request and return 0; or, if it comes too early, return the seconds to wait and count nothing.
 
         Raises:
             QueueUnreachable: Redis does not answer.

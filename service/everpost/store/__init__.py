@@ -138,7 +138,7 @@ async def open_store(
         zone: The time zone of times without an offset, which rows of an original file have.
         clock: Used instead of the store's own, `Meta.now_ms`.
         replica_lag_s: By how many seconds a page may be old, so that a replica can answer it; 0 asks none.
-        redactor: What it hides is found by no search for words.
+        redactor: Searches for words do not find what it hides.
 
     Raises:
         SettingsError: No store has the address's scheme, or its driver is not installed.

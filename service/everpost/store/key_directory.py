@@ -6,7 +6,7 @@ from everpost.store import Store
 from everpost.store.keys import VERSION
 
 REFRESH_S = 1.0
-"""How often a process looks whether a key was made or revoked; it may not know of it for so long."""
+"""Seconds between two looks for new and revoked keys: a process knows of a change after this time."""
 
 
 class KeyDirectory:
@@ -16,8 +16,8 @@ class KeyDirectory:
         token: EVERPOST_TOKEN; None if it is not set.
 
     Attributes:
-        is_open: Neither a token is set nor was any key ever made, so requests need none. If keys were made and all are
-            revoked, requests need one all the same.
+        is_open: No token is set and no key was ever made, so requests need no credentials. After all keys are revoked,
+            it stays False.
         used: The ids of the keys with which requests came; the caller of `take_used` writes them.
     """
 

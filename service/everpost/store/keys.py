@@ -30,7 +30,7 @@ class Keys(Protocol):
         """All keys, the newest first."""
 
     async def revoke(self, key_id: str, now: str, by: str) -> KeyRecord | None:
-        """Revoke a key and end its sessions; the key as it is now, None if there is none. Repeating changes nothing."""
+        """Revoke a key and end its sessions; the key as it is now, None if it is unknown. Repeating changes nothing."""
 
     async def note_used(self, used: Sequence[str], now: str) -> None:
         """Note that the keys with these ids were used just now."""
@@ -39,7 +39,7 @@ class Keys(Protocol):
         """Keep a new session, and remove those that have expired by its beginning."""
 
     async def find_session(self, digest: str) -> SessionRecord | None:
-        """The session with a digest, also an expired one; None if there is none."""
+        """The session with a digest, also an expired one; None if it is unknown."""
 
     async def note_session(self, digest: str, now: str) -> None:
         """Note that a session was used just now."""

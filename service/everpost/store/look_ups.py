@@ -76,7 +76,7 @@ async def ask_look_up(meta: Meta, task_id: str, now_ms: int) -> LookUp:
 
 
 async def take_look_up(meta: Meta, worker: str, now_ms: int) -> LookUp | None:
-    """Take an open look-up that no worker has; None if there is none."""
+    """Take an open look-up that no worker has; None if workers have them all."""
 
     def taken(known: Mapping[str, LookUp]) -> LookUp | None:
         free = (one for one in known.values() if one.worker is None and one.is_open(now_ms))
@@ -101,7 +101,7 @@ def has_work(text: str | None, now_ms: int) -> bool:
 
 
 async def _change(meta: Meta, now_ms: int, rule: Callable[[Mapping[str, LookUp]], LookUp | None]) -> LookUp | None:
-    """Replace the look-up that a rule makes of the known ones; None if it makes none, or others keep changing them."""
+    """Keep and return what a rule makes of the known look-ups; None if the rule returns None, or they keep changing."""
     for _ in range(TRIES):
         text = await meta.get(LOOK_UPS)
         known = read_look_ups(text)

@@ -9,7 +9,7 @@ from everpost.running_time import ClockMark
 CHECKED_AT = "checked_at"  # set to find out whether the store can be written
 EPOCH = "epoch"  # the Redis that was compared with the store last
 LEADER = "upkeep"  # which worker leads the upkeep, as JSON
-EVENTS_DEBT = "events_debt"  # names a change of which readers of events were not told; empty if there is none
+EVENTS_DEBT = "events_debt"  # names a change of which readers of events were not told; empty: they were told of all
 CLOCK = "clock"  # the mark of `count_time` as JSON
 
 HIDDEN_IN_SEARCH = "hidden_in_search"  # the digest of the redactor by which the search index was filled

@@ -59,7 +59,7 @@ def _is_private(host: str) -> bool:
 
 
 def callback_url_of(url: Any, options: Mapping[str, Any]) -> str | None:
-    """The `callback_url` of a task's data; None if there is none, or no callback can be sent there."""
+    """The `callback_url` of a task's data; None if it is missing, or no callback can be sent there."""
     return url if isinstance(url, str) and _fault_of(url, options) is None else None
 
 

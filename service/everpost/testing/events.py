@@ -30,7 +30,7 @@ class StackEvents:
         """The next event, or the next one of a type; those before it are dropped.
 
         Raises:
-            TimeoutError: None came in time.
+            TimeoutError: No such event came in time.
         """
         async with asyncio.timeout(timeout_s):
             while True:
@@ -39,7 +39,7 @@ class StackEvents:
                     return event
 
     def is_admitted(self) -> bool:
-        """It always is."""
+        """The reader of a test is always admitted."""
         return True
 
     def send(self, text: bytes) -> None:

@@ -28,7 +28,7 @@ def is_wanted(environment: Mapping[str, str]) -> bool:
 
 
 def start_tracing(environment: Mapping[str, str], service: str) -> "Tracing | None":
-    """The traces of this process; None if none are wanted.
+    """The traces of this process; None if the environment names no exporter.
 
     The SDK reads its other variables from the process's environment itself.
 
@@ -38,7 +38,7 @@ def start_tracing(environment: Mapping[str, str], service: str) -> "Tracing | No
     if not is_wanted(environment):
         return None
     try:
-        from everpost.tracing.spans import Tracing  # noqa: PLC0415 - only who wants traces loads them
+        from everpost.tracing.spans import Tracing  # noqa: PLC0415 - loaded only if traces are on
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("opentelemetry"):
             raise

@@ -34,7 +34,7 @@ _w3c = TraceContextTextMapPropagator()
 
 
 class Outcome:
-    """How an attempt ended, for its span; None of `error` is no error."""
+    """How an attempt ended, for its span. `error` is None if the attempt did not fail."""
 
     __slots__ = ("error", "message", "word")
 
@@ -74,7 +74,7 @@ class Tracing:
                 await asyncio.to_thread(self._provider.shutdown)
 
     def current(self) -> str | None:
-        """The context of the span that is running here; None if there is none."""
+        """The context of the span that is running here; None outside of a span."""
         return _text_of(_headers())
 
     def headers(self) -> dict[str, str]:
@@ -193,7 +193,7 @@ def _noting(send: Any, span: Span) -> Any:
 
 
 def _carrier(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
-    """A request's context; of several `tracestate` headers all count, and of several `traceparent` none."""
+    """A request's context; several `tracestate` headers all count, several `traceparent` headers are ignored."""
     parents = [value for name, value in headers if name == b"traceparent"]
     states = [value for name, value in headers if name == b"tracestate"]
     if len(parents) != 1:

@@ -21,7 +21,7 @@ class ShownEntry(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         who: The name of the key; `token`, `anonymous`, a name that an identity provider gave, or a user of the system.
         action: The name of the operation, as in this document, or of a command.
-        target: The task, the operation, PLATFORM/ACCOUNT, or what else was changed.
+        target: What was changed: the id of a task or an operation, PLATFORM/ACCOUNT, or the like.
         outcome: `ok`, or the code of the error: the change may have been made nevertheless, unless it is `forbidden`.
     """
 
@@ -66,7 +66,7 @@ async def page_of_audit(audit: Audit, wanted: AuditFilter, cursor: str | None, l
     """A page of the audit. It may have fewer entries than `limit`, or none, although others follow.
 
     Raises:
-        InvalidValue: The cursor is not one.
+        InvalidValue: The cursor is not valid.
     """
     page = await audit.page(wanted, None if cursor is None else read_cursor(cursor).task_id, limit)
     following = None if page.following is None else write_cursor(Key(None, page.following))
@@ -77,7 +77,7 @@ async def steps_of_audit(audit: Audit, wanted: AuditFilter, cursor: str | None) 
     """All entries that match, the newest first, for an export. None is empty.
 
     Raises:
-        InvalidValue: The cursor is not one.
+        InvalidValue: The cursor is not valid.
     """
     before = None if cursor is None else read_cursor(cursor).task_id
     while True:

@@ -97,6 +97,6 @@ class TaskExport:
 
 
 def _end_of(ids: Sequence[str], start: int, data: Mapping[str, bytes]) -> int:
-    """Behind the last task that has data here: those behind it did not fit, or have none."""
+    """The position after the last task in `data`. Later tasks did not fit, or have no data."""
     having = [number for number in range(start, len(ids)) if ids[number] in data]
     return having[-1] + 1 if having else len(ids)

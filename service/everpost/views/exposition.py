@@ -191,7 +191,7 @@ def event_metrics(feed: Feed) -> Iterator[Metric]:
     yield GaugeMetricFamily("everpost_event_readers", "Clients that follow events.", value=len(feed.readers))
     yield CounterMetricFamily("everpost_event_writes", "Times that a client was sent events.", value=feed.sent)
     yield CounterMetricFamily(
-        "everpost_event_readers_dropped", "Clients that were hung up on, because they read too slowly.", feed.dropped
+        "everpost_event_readers_dropped", "Clients that were disconnected because they read too slowly.", feed.dropped
     )
     yield CounterMetricFamily(
         "everpost_event_resets", "Clients that were told that they may have missed events.", value=feed.resets

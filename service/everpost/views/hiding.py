@@ -98,7 +98,7 @@ class Hiding:
         return replace(decision, **told)
 
     def _raw_job(self, job: RawJob | None) -> RawJob | None:
-        """A message that nobody can read: it is hidden whole if it has one of the names."""
+        """A message that could not be parsed. It is hidden whole if it contains one of the names."""
         if job is None or not self.redactor.may_name(_decoded(job.base64)):
             return job
         return RawJob(size_bytes=job.size_bytes, text=HIDDEN, base64="")

@@ -40,7 +40,7 @@ class TracedAttempts:
         subjects = {task_id: subject_of(task_id) for task_id in task_ids if is_callback(task_id)}
         try:
             found = await self._traces.find([*task_ids, *subjects.values()])
-        except ServiceError as error:  # they run all the same
+        except ServiceError as error:  # they run anyway
             log.warning("traces.not_found", error=error.message)
             return {}
         told = {task_id: found[subject] for task_id, subject in subjects.items() if subject in found}

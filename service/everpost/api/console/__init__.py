@@ -1,1 +1,1 @@
-"""The console: pages for people, made on the server. Nothing of it is loaded before the first page is asked for."""
+"""The console: pages for people, made on the server. It is loaded when the first page is asked for."""

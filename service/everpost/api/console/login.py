@@ -22,7 +22,7 @@ from everpost.task.submission import decode_json, invalid_value
 MOST_BYTES = 8_192
 FORM = "application/x-www-form-urlencoded"
 OWN_PLACE = re.compile(r"(?![/'\"])[^\s\\:\x00-\x1f]*")
-"""An address relative to that of the login: of this server, whatever its base path is.
+"""An address relative to that of the login: it leads to this server, below any base path.
 
 `_page_to` writes it where a browser would take quotes away, and a slash could then be the first character.
 """
@@ -110,7 +110,7 @@ async def _form_in(request: ApiRequest, headers: Headers) -> LoginForm:
     """The form in a body.
 
     Raises:
-        UnsupportedMedia, BodyTooLarge, MalformedJson, InvalidValue: It is not one.
+        UnsupportedMedia, BodyTooLarge, MalformedJson, InvalidValue: The body has no such form.
     """
     body = await read_body(request, headers, MOST_BYTES)
     if is_json(media_type_of(headers)):

@@ -46,7 +46,7 @@ async def begin_oidc(
 
 @get("/oidc-callback", include_in_schema=False, opt={PUBLIC: True, PARAMETERS: {"/oidc-callback": ("*",)}})
 async def end_oidc(request: ApiRequest) -> JsonAnswer:
-    """Begin the session of a person who comes back from the identity provider, whatever else it says."""
+    """Begin the session of a person who comes back from the identity provider."""
     provider, headers, given = _provider(request), headers_of(request), request.query_params
     attempt, state, code = _attempt_in(headers), given.get("state", ""), given.get("code")
     if attempt is None or not secrets.compare_digest(state.encode(), attempt.state.encode()):

@@ -1,4 +1,4 @@
-"""What several viewers of a page are shown is asked for once, however many there are."""
+"""Answers that several viewers of a page share: each question is asked once for all of them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

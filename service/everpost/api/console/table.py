@@ -149,7 +149,7 @@ def _pages_of(pages: Sequence[Page]) -> Handler:
 
     async def show_page(request: ApiRequest) -> JsonAnswer:
         if not wants_page(request):
-            raise NotFoundException  # as before there was a console
+            raise NotFoundException  # as before the console existed
         return await _make(by_template[request.scope["path_template"]], request)
 
     return show_page

@@ -10,7 +10,7 @@ import structlog
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
-from everpost.access import NOBODY_ASKED
+from everpost.access import ANONYMOUS_ADMIN
 from everpost.api.events.pushed import CONNECTION, PushedAnswer
 from everpost.api.http.head_requests import IS_HEAD
 from everpost.api.http.json_answer import JsonAnswer, count_answer
@@ -109,7 +109,7 @@ def admission_of(request: ApiRequest) -> Callable[[], bool]:
         return lambda: loop.time() < until_s
     if (key_id := caller.key_id) is not None:
         return lambda: directory.find_id(key_id) is not None
-    return (lambda: directory.is_open) if caller is NOBODY_ASKED else _always
+    return (lambda: directory.is_open) if caller is ANONYMOUS_ADMIN else _always
 
 
 def _always() -> bool:

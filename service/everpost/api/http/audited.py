@@ -96,7 +96,7 @@ def note_of(request: ApiRequest) -> AuditNote:
 def audited(handler: Handler[P, R]) -> Handler[P, R]:
     """A handler whose change is kept in the audit, before it is answered.
 
-    Refusals change nothing and are not kept, except for those of callers that may not do it. If the change may have
+    Refusals change nothing and are not kept, except refusals of callers that lack the right. If the change may have
     been made although the answer is an error, the entry has the error's code.
     """
 
@@ -118,7 +118,7 @@ def audited(handler: Handler[P, R]) -> Handler[P, R]:
 
 
 class Refusals:
-    """Keeps that callers tried what they may not do: at most one entry a minute for each caller and action."""
+    """Keeps entries of refused attempts: at most one a minute for each caller and action."""
 
     def __init__(self) -> None:
         self._next_s: OrderedDict[tuple[str, str], float] = OrderedDict()

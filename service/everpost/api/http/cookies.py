@@ -41,7 +41,7 @@ def is_over_tls(headers: Headers) -> bool:
     """Whether the browser has reached this page over TLS, so that a cookie need not be sent without it.
 
     `Origin` is what the browser itself says of that; `X-Forwarded-Proto` is what proxies say, the first one first.
-    Whoever forges one only keeps the cookie from himself.
+    A client that forges one only keeps the cookie from itself.
     """
     said = headers.get(b"x-forwarded-proto", b"").partition(b",")[0].strip()
     return said == b"https" or headers.get(b"origin", b"").startswith(b"https:")

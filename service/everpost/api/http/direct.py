@@ -59,7 +59,7 @@ def _key_of(template: str) -> tuple[str, bool]:
 
 
 def _parameter_of(template: str) -> str:
-    """The name of the parameter; empty if there is none."""
+    """The name of the parameter; empty if the path has no parameter."""
     return template.partition("/{")[2].rstrip("}").partition(":")[0]
 
 

@@ -22,13 +22,13 @@ Steps = AsyncIterator[Sequence[msgspec.Struct]]
 
 
 class Export(ASGIResponse):
-    """The answer: rows as they come. An error amid it cuts the connection, so no client takes a part for the whole.
+    """The answer: rows as they come. An error on the way cuts the connection, so no client takes a part for the whole.
 
     Args:
         steps: The rows. They are not empty.
         kind: The type of a row.
         what: A word for the name of the file.
-        with_head: Write what comes before the first row.
+        with_head: Write the head before the first row.
     """
 
     __slots__ = ("_format", "_kind", "_slots", "_steps", "_what", "_with_head")

@@ -18,7 +18,7 @@ class OwnRates:
         self._full_s: OrderedDict[str, float] = OrderedDict()
 
     def take(self, key_id: str, rate: KeyRate, now_s: float) -> float:
-        """Take one request; 0, or the seconds until one may come, and then none was taken."""
+        """Count one request and return 0; or, if it comes too early, return the seconds to wait and count nothing."""
         after_s = max(self._full_s.get(key_id, 0.0), now_s) + rate.per_s / rate.count
         if (wait_s := after_s - now_s - rate.per_s) > 0:
             return wait_s

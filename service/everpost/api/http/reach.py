@@ -40,11 +40,11 @@ async def check_reach(request: ApiRequest, caller: Caller) -> None:
 
 
 async def check_own(request: ApiRequest, caller: Caller) -> None:
-    """Return unless a publisher would change a task that another caller has handed in.
+    """Refuse a publisher that would change a task of another caller.
 
     Raises:
         TaskNotFound: The store does not have the task.
-        Forbidden: It is another caller's.
+        Forbidden: The task is another caller's, and the caller is a publisher.
     """
     task_id = request.scope.get("path_params", {}).get("task_id")
     if task_id is None or right_of(request.route_handler) is not Right.SUBMIT:
@@ -67,10 +67,10 @@ def need_reach(caller: Caller, platform: str, account_id: str | None, path: str 
 
 
 def need_patch_in_reach(caller: Caller, patch: Mapping[str, object], path: str = "$") -> None:
-    """Return unless a patch may move tasks to another account, and the caller has a scope.
+    """Refuse a patch that may move tasks to another account, if the caller has a scope.
 
     Raises:
-        OutOfScope: It may.
+        OutOfScope: The patch names a platform or an account, and the caller has a scope.
     """
     if caller.is_limited and not ACCOUNT.isdisjoint(patch):
         raise OutOfScope(caller.name, path)

@@ -64,7 +64,7 @@ class SiteCheck:
     def check_proof(self, method: str, headers: Headers) -> None:
         """Return if a request with a cookie may be served: a change needs proof that a page of Everpost's own sent it.
 
-        A browser sends the cookie by itself, so whatever does not say where it comes from is refused.
+        A browser sends the cookie by itself, so a request that does not say where it comes from is refused.
 
         Raises:
             ForeignOrigin: It would change something, and the browser does not say that the page is of the same origin.

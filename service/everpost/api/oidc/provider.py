@@ -99,7 +99,7 @@ class Provider:
         """The address at which a person signs in.
 
         Raises:
-            SignInUnavailable: The provider does not answer, or not as one.
+            SignInUnavailable: The provider does not answer, or its answer is not that of an identity provider.
         """
         metadata, _ = await self._learn()
         challenge = urlsafe_b64encode(sha256(attempt.verifier.encode()).digest()).decode().rstrip("=")
@@ -204,4 +204,4 @@ async def _ask(
         return msgspec.json.decode(answer.content, type=wanted)
     except (httpx.HTTPError, httpx.InvalidURL, msgspec.DecodeError) as error:
         log.warning("oidc.no_answer", url=url, error=str(error) or type(error).__name__)
-        raise SignInUnavailable("it does not answer as one") from error
+        raise SignInUnavailable("its answer is not that of an identity provider") from error

@@ -1,6 +1,6 @@
 -- Takes one request of a key's rate, which all API processes share: a bucket that leaks evenly (GCRA).
 -- KEYS: the key's bucket.  ARGV: how many requests at once, and in how many milliseconds as many again.
--- The answer: 0, or the milliseconds until a request may come; then none was taken.
+-- The answer: 0; or, if the request comes too early, the milliseconds to wait, and the request is not counted.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + clock[2] / 1000
 local count, span = tonumber(ARGV[1]), tonumber(ARGV[2])

@@ -45,7 +45,7 @@ Row = TaskRow | TaskDetail
 
 
 class EventDetails:
-    """Makes events. The catalogue gives platforms their names, whatever spelling a task has."""
+    """Makes events. The catalogue gives platforms their names, for any spelling in a task."""
 
     def __init__(self, history: History, catalogue: Catalogue, hiding: Hiding | None = None) -> None:
         self._history = history

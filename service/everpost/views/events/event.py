@@ -95,7 +95,7 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> tuple[str, str] | None:
-        """A field and its value that every event has that matches; None if there is no such field to look it up by."""
+        """The name and value of a field that all matching events share; None if the filter gives no such field."""
         if self.batch_id is not None:
             return "batch_id", self.batch_id
         return None if self.account_id is None else ("account_id", self.account_id)

@@ -69,7 +69,7 @@ class Feed:
         is_live: Whether Redis answers, and everything comes that is told.
         lag_s: How old the last events were when they were sent, by the clock of Redis.
         sent: How many times events were sent to a reader; several at once count once.
-        dropped: How many readers were hung up on, because they read too slowly.
+        dropped: How many readers were disconnected because they read too slowly.
         resets: How often readers were told that they may have missed something.
     """
 
@@ -102,7 +102,7 @@ class Feed:
         self._listener = listener
 
     def start(self) -> None:
-        """Begin to read, if that is not so: there is a reader or a waiter."""
+        """Begin to read, unless this process reads already: there is a reader or a waiter."""
         if self._reading is None and not self.is_closed:
             self._reading = asyncio.create_task(self._read(), name="events")
 
@@ -264,7 +264,7 @@ class Feed:
             self._reading = None
 
     def _is_idle(self) -> bool:
-        """Whether nobody has wanted events for a while."""
+        """Whether no reader and no waiter was there for `IDLE_S`."""
         now_s = asyncio.get_running_loop().time()
         if len(self.readers) or self._joining or (self._listener is not None and self._listener.has_waiters()):
             self._idle_since = None
@@ -274,7 +274,7 @@ class Feed:
         return now_s - self._idle_since > IDLE_S
 
     async def _follow(self) -> None:
-        """Read what comes until nobody wants it."""
+        """Read new entries until `_is_idle`."""
         loop = asyncio.get_running_loop()
         await self._hear()
         hear_at_s = loop.time() + HEAR_EVERY_S

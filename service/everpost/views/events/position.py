@@ -27,7 +27,7 @@ class Position(msgspec.Struct, frozen=True):
 
 
 def read_position(text: str) -> Position | None:
-    """The position that an id of an event names; None if it is no such id."""
+    """The position that an id of an event names; None if the text is not an id of an event."""
     found = ID.fullmatch(text)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""Makes the first task for a person who has none yet."""
+"""Makes the first task of a new service."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ FOLDER = "folder"  # the publisher that only writes files: a first try reaches n
 
 
 def first_platform(services: Services) -> Platform | None:
-    """A platform on which a try reaches nobody; None if the catalogue has none."""
+    """A platform whose publisher only writes files; None if the catalogue has no such platform."""
     need = services.accounts.directory.need
     return next((one for one in services.catalogue if one.publisher == FOLDER and not need(one)), None)
 
@@ -31,7 +31,7 @@ async def make_first_task(request: ApiRequest) -> JsonAnswer:
     await read_form(request)
     platform = first_platform(services)
     if platform is None:
-        raise InvalidValue("No platform has the publisher `folder`, which reaches nobody.", "$.platform")
+        raise InvalidValue("No platform has the publisher `folder`, which only writes files.", "$.platform")
     submission = await read_submission(services, first_task(platform), caller=caller_of(request))
     task = await services.acceptance.publish_task(submission)
     return SeeOther(f"./?done=first_task#{task.task_id}")

@@ -163,7 +163,7 @@ async def find_facts(services: Services) -> NowFacts:
 
 
 async def _within_reach(request: ApiRequest, facts: NowFacts) -> NowFacts:
-    """What a caller with a scope is shown: what is about everything is left out."""
+    """What a caller with a scope is shown: numbers of the whole service are left out."""
     services, caller = services_of(request), caller_of(request)
     names = [name for name in StatusCounts.__struct_fields__ if name != "total"]
     totals, recent, failures = await asyncio.gather(

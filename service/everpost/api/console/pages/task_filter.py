@@ -75,7 +75,7 @@ def filter_of(services: Services, given: Mapping[str, Any]) -> TaskFilter:
 
 
 def platform_name(services: Services, text: str) -> str:
-    """The catalogue's name of a platform that people write in several ways; the text itself if there is none."""
+    """The catalogue's name of a platform that people write in several ways. An unknown text stays as it is."""
     try:
         return services.catalogue.find(text).name
     except UnknownPlatform:

@@ -52,7 +52,7 @@ async def fill(database: Database, limit: int, redactor: Redactor) -> int:
 
 
 async def empty(database: Database, hidden: str) -> bool:
-    """Empty the index if it was not filled without what a redactor of this digest hides; whether it had anything.
+    """Empty the index if it was filled with another redactor than that of this digest; whether it had rows.
 
     All tasks are queued for it first. If that is cut off, it begins again: a task may be queued twice.
     """

@@ -93,7 +93,7 @@ def _searched(connection: sqlite3.Connection) -> int:
 
 
 def forget_rows(connection: sqlite3.Connection, hidden: str) -> bool:
-    """Empty the index if it was not filled without what a redactor of this digest hides; whether it had anything."""
+    """Empty the index if it was filled with another redactor than that of this digest; whether it had rows."""
     found = connection.execute(load("get_meta"), {"key": HIDDEN_IN_SEARCH}).fetchone()
     if found is not None and found[0] == hidden:
         return False

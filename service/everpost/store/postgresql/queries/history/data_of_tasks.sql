@@ -1,4 +1,4 @@
--- The data of the first of these tasks, whatever place has them, as many as have :most bytes together, and at least one.
+-- The data of the first of these tasks, from the place that has them, as many as have :most bytes together, and at least one.
 -- Only their sizes are read of the others.
 SELECT task_id, data FROM (
     SELECT task_id, data, sum(size_bytes) OVER (ORDER BY number, place ROWS UNBOUNDED PRECEDING) - size_bytes AS before
