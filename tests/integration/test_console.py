@@ -3,11 +3,12 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from api_support import Api, assert_problem, running_valkey, serving
+from api_support import PUBLISH, TASK, Api, assert_problem, running_valkey, serving
 from everpost.api.console.answers import POLICY
 from everpost.api.console.pages import now
 
@@ -87,11 +88,53 @@ async def test_a_form_that_does_not_fit_is_shown_again_with_the_reason(api: Api)
         ("/accounts/new", {"platform": "douyin", "account_id": "a", "options": "[1]"}, "JSON object"),
         ("/accounts/new", {"platform": "douyin", "account_id": "a", "credentials": "key = hunter2"}, "credentials"),
         ("/accounts/new", {"platform": "douyin", "account_id": ""}, "printable characters"),
+        ("/accounts/new", {"platform": "douyin", "account_id": "x" * 257}, "at most 256 characters"),
+        ("/limits/pause", {"scope": "douyin", "reason": "r", "by": "\x1b[2J"}, "can be printed"),
+        ("/limits/pause", {"scope": "douyin/\0", "reason": "r"}, "without NUL"),
+        ("/limits/choose", {"platform": "douyin", "account_id": "x" * 257}, "256 characters"),
     ]
     for path, form, told in refused:
         answer = await api.client.post(path, data=form, headers={**OWN, **HTML})
         assert answer.status_code == 422, (path, answer.text)
         assert told in answer.text, (path, form)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"name": ""}, "name"),
+        ({"name": "x" * 65}, "name"),
+        ({"name": "*"}, "name"),
+        ({"role": "root"}, "role"),
+        ({"days": "soon"}, "number of days"),
+        ({"days": "inf"}, "expires_in_s"),
+        ({"days": "nan"}, "expires_in_s"),
+        ({"days": "-1"}, "expires_in_s"),
+        ({"days": "1e9"}, "expires_in_s"),
+    ],
+    ids=str,
+)
+async def test_a_form_makes_only_keys_that_the_api_would_make(api: Api, fields: dict[str, str], told: str) -> None:
+    form = {"name": "mei", "role": "admin", "days": ""} | fields
+    answer = await api.client.post("/keys", data=form, headers={**OWN, **HTML})
+    assert answer.status_code == 422, answer.text
+    assert told in answer.text
+    assert (await api.client.get("/api/v1/keys")).json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"priority": "²"}, {"priority": "9" * 5_000}, {"rest": "[" * 10_000}, {"rest": '{"a":' * 3_000}, {"rest": "nul"}],
+    ids=lambda fields: next(f"{name}={value[:8]}" for name, value in fields.items()),
+)
+async def test_an_edit_that_cannot_be_read_is_shown_again_with_the_reason(api: Api, fields: dict[str, str]) -> None:
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    task = TASK | {"schedule_time": tomorrow}
+    task_id = (await api.client.post(PUBLISH, json=task)).json()["task_id"]
+    form = {"title": "t", "account_id": "a", "schedule_time": tomorrow, "rest": '{"platform": "douyin"}'}
+    answer = await api.client.post(f"/tasks/{task_id}/edit", data=form | fields, headers={**OWN, **HTML})
+    assert answer.status_code == 422, answer.text
+    assert next(iter(fields)) in answer.text or "JSON" in answer.text
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from everpost.views.shown_accounts import ShownAccount, shown_account
 
 SHOWN = 100
 LONGEST_TITLE = 256
+LONGEST_ID = 256
 EMPTY = dict.fromkeys(("platform", "account_id", "title", "timezone", "credentials", "options"), "")
 
 Credentials = dict[CredentialName, Reference]
@@ -62,8 +63,10 @@ async def add_account(request: ApiRequest) -> JsonAnswer:
     """Register the account of a form."""
     form = await read_form(request)
     try:
-        fields = _fields_of(form)
-        added = await services_of(request).accounts.add(form.get("platform", ""), form.get("account_id", ""), fields)
+        fields, account_id = _fields_of(form), form.get("account_id", "")
+        if len(account_id) > LONGEST_ID:
+            raise InvalidValue(f"It has at most {LONGEST_ID} characters.", "$.account_id")
+        added = await services_of(request).accounts.add(form.get("platform", ""), account_id, fields)
     except ServiceError as error:
         return _new_page(request, form, error)
     _note(request, added, members=sorted(fields.given))

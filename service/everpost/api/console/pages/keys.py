@@ -13,9 +13,11 @@ from everpost.api.console.frame import render
 from everpost.api.http.audited import note_of
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.http.rights import caller_of
+from everpost.api.routes.keys import NewKey
 from everpost.api.services import ApiRequest, services_of
 from everpost.clock import to_text
 from everpost.errors import InvalidValue, ServiceError
+from everpost.task.submission import invalid_value
 
 DAY_S = 86_400.0
 EMPTY = dict.fromkeys(("name", "role", "platforms", "accounts", "days"), "")
@@ -77,17 +79,20 @@ def _wanted(form: Mapping[str, str]) -> WantedKey:
         InvalidValue: A value does not fit.
     """
     try:
-        role = Role(form.get("role", ""))
         days = float(form.get("days") or 0)
     except ValueError:
-        raise InvalidValue("Choose a role, and a number of days or none.", "$.role") from None
-    return WantedKey(
-        name=form.get("name", "").strip(),
-        role=role,
-        platforms=form.get("platforms", "").split(),
-        accounts=form.get("accounts", "").split(),
-        expires_in_s=days * DAY_S if days > 0 else None,
-    )
+        raise InvalidValue("Give a number of days, or none.", "$.days") from None
+    given = {
+        "name": form.get("name", "").strip(),
+        "role": form.get("role", ""),
+        "platforms": form.get("platforms", "").split(),
+        "accounts": form.get("accounts", "").split(),
+        "expires_in_s": days * DAY_S if days else None,
+    }
+    try:
+        return WantedKey(**msgspec.structs.asdict(msgspec.convert(given, NewKey)))
+    except msgspec.ValidationError as error:
+        raise invalid_value(error) from error
 
 
 async def _keys_page(

@@ -24,6 +24,7 @@ from everpost.task.submission import invalid_value
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 ROWS = 3  # of rates in a form
 LONGEST_WORDS = 2_000
+LONGEST_ACCOUNT = 256
 
 Fields = Sequence[tuple[str, str]]
 
@@ -48,7 +49,7 @@ async def choose_scope(request: ApiRequest) -> JsonAnswer:
     form = await read_form(request)
     services = services_of(request)
     platform, account_id = form.get("platform") or None, form.get("account_id", "").strip() or None
-    scope = services.limits.scope_of(platform, account_id, each_account="each" in form)
+    scope = services.limits.scope_of(platform, _known_account(account_id), each_account="each" in form)
     return SeeOther(f"scope?scope={quote(scope, safe='')}")
 
 
@@ -71,7 +72,7 @@ async def pause_scope(request: ApiRequest) -> JsonAnswer:
     form = await read_form(request)
     try:
         scope = _known_scope(request, form.get("scope", ""))
-        reason, said = reason_of(form), form.get("by", "").strip() or None
+        reason, said = reason_of(form), _said_by(form)
         await services_of(request).limits.pause(scope, reason, by_of(caller_of(request), said))
     except ServiceError as error:
         return await _scope_page(request, form.get("scope", EVERYTHING), error)
@@ -100,6 +101,13 @@ def reason_of(form: Mapping[str, str]) -> str:
     if not is_printable(reason):
         raise InvalidValue("It contains characters that control a terminal or are invisible.", "$.reason")
     return reason
+
+
+def _said_by(form: Mapping[str, str]) -> str | None:
+    said = form.get("by", "").strip()
+    if len(said) > LONGEST_WORDS or not is_printable(said):
+        raise InvalidValue(f"It has at most {LONGEST_WORDS:,} characters that can be printed.", "$.by")
+    return said or None
 
 
 def limits_of(fields: Fields) -> Limits:
@@ -154,7 +162,18 @@ def _read_scope(services: Services, scope: str) -> Scope:
     if scope.startswith("/"):
         return services.limits.scope_of(scope[1:], None, each_account=True)
     platform, slash, account_id = scope.partition("/")
-    return services.limits.scope_of(platform, account_id if slash else None)
+    return services.limits.scope_of(platform, _known_account(account_id if slash else None))
+
+
+def _known_account(account_id: str | None) -> str | None:
+    """An account as the API takes it.
+
+    Raises:
+        InvalidValue: No task can have it.
+    """
+    if account_id is not None and (not 0 < len(account_id) <= LONGEST_ACCOUNT or "\0" in account_id):
+        raise InvalidValue(f"An account has 1 to {LONGEST_ACCOUNT} characters, without NUL.", "$.account_id")
+    return account_id
 
 
 async def _scope_page(request: ApiRequest, named: str, error: ServiceError | None = None) -> JsonAnswer:

@@ -1,5 +1,6 @@
 """What a page changes in one task: retry, cancel, publish now, remove, decide, and edit."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -20,15 +21,17 @@ from everpost.api.http.reach import need_patch_in_reach
 from everpost.api.http.rights import caller_of
 from everpost.api.routes.one_task import checked_id
 from everpost.api.services import ApiRequest, Services, services_of
-from everpost.errors import InvalidValue, ServiceError
+from everpost.errors import InvalidValue, MalformedJson, ServiceError
 from everpost.printable import is_printable
 from everpost.task.model import WAITING
 from everpost.task.resolution_rules import DecisionKind
+from everpost.task.submission import decode_json
 from everpost.views.shown_tasks import TaskDetail
 
 PLAIN = ("title", "description", "account_id", "schedule_time", "priority")
 """The members of a task's data that have fields of their own; the others are edited as JSON."""
 LONGEST = 2_000
+NUMBER = re.compile(r"\s*[0-9]{1,9}\s*")
 
 Change = Callable[[ApiRequest, str, Mapping[str, str]], Awaitable[str]]
 """Does something to a task, as a form says; the address to go on to, relative to the task's."""
@@ -205,9 +208,9 @@ def _edited(fields: Mapping[str, str], rest: str, before: Mapping[str, Any]) -> 
         InvalidValue: The rest is not a JSON object.
     """
     try:
-        data = msgspec.json.decode(rest)
-    except msgspec.DecodeError as error:
-        raise InvalidValue(f"This is not JSON: {error}.", "$.rest") from error
+        data = decode_json(rest.encode())
+    except (MalformedJson, InvalidValue) as error:
+        raise InvalidValue(f"This is not JSON: {error.message}", "$.rest") from error
     if not isinstance(data, dict):
         raise InvalidValue("It must be a JSON object.", "$.rest")
     for name, text in fields.items():
@@ -215,7 +218,7 @@ def _edited(fields: Mapping[str, str], rest: str, before: Mapping[str, Any]) -> 
             if name in before:
                 data[name] = before[name]
         elif text.strip():
-            data[name] = int(text) if name == "priority" and text.strip().isdigit() else text.replace("\r\n", "\n")
+            data[name] = int(text) if name == "priority" and NUMBER.fullmatch(text) else text.replace("\r\n", "\n")
     return data
 
 
