@@ -166,7 +166,7 @@ async def test_what_was_trimmed_away_is_told(api: Api, queue: TaskQueue) -> None
         late = await api.publish()
         await reader.until_told("task.accepted", late)
     assert reader.of("reset") == []
-    api._server.app.state.services.feed._recent.clear()
+    api._server.app.state.services.feed._past._recent.clear()
     async with reading(api.client, after=early) as again:
         await again.until(lambda one: one.of("reset"), "the reset")
 

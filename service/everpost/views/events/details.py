@@ -5,8 +5,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+import structlog
 
 from everpost.clock import stored_time_ms, to_text
+from everpost.errors import ServiceError
 from everpost.platforms import Catalogue
 from everpost.queue.event_log import Entry
 from everpost.queue.event_teller import Told
@@ -18,6 +20,8 @@ from everpost.task.place import Place
 from everpost.views.events.event import Event, EventType, TaskEvent, sse
 from everpost.views.events.position import Position
 from everpost.views.hiding import Hiding
+
+log = structlog.get_logger("everpost.events")
 
 TYPES = {
     Told.ACCEPTED: EventType.ACCEPTED,
@@ -39,6 +43,7 @@ _OF_ENDED = ("due_at", "started_at", "completed_at", "error_class", "error_messa
 
 OF_THE_MOMENT = frozenset({Told.STARTED, Told.PROGRESS})
 ALONE_AT_ONCE = 8  # look-ups of archived tasks
+AGAIN_S = (0.05, 1.0)  # until the store, or Redis, is asked again: at first, and at most
 KEPT_MS = 3_600_000  # for how long events are kept, if their bytes allow it
 
 Row = TaskRow | TaskDetail
@@ -76,6 +81,19 @@ class EventDetails:
         sources = {row.retry_of for task_id, row in rows.items() if task_id in accepted and row.retry_of is not None}
         rows |= await self._find(dict.fromkeys(sources.difference(rows), RETRIED))
         return [[*self._events(entry, rows, tag)] for entry in entries]
+
+    async def events_in_time(
+        self, entries: Sequence[Entry], tag: str, only: Collection[str] | None
+    ) -> list[list[Event]]:
+        """As `events_of`, as soon as the store answers."""
+        wait_s = AGAIN_S[0]
+        while True:
+            try:
+                return await self.events_of(entries, tag, only)
+            except ServiceError as error:
+                log.warning("events.wait_for_store", error=error.message)
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, AGAIN_S[1])
 
     def end_of(self, task: TaskDetail, at_ms: int) -> bytes:
         """The text of the end of a task, for a stream that ends with it."""
@@ -125,6 +143,19 @@ class EventDetails:
             batch_id=row.batch_id,
             is_callback=is_callback(told.task_id),
         )
+
+
+def may_have(entry: Entry, types: Collection[str] | None) -> bool:
+    """Whether an entry may have events of these types; None is all types."""
+    if entry.kind not in TYPES:
+        return False
+    kind = TYPES[Told(entry.kind)]
+    return types is None or kind in types or (kind is EventType.ACCEPTED and EventType.CHANGED in types)
+
+
+def concerns(entry: Entry, task_ids: Collection[str]) -> bool:
+    """Whether an entry is about one of the tasks."""
+    return any(task_id in task_ids for task_id in entry.task_ids)
 
 
 def _told(entry: Entry, row: Row, at: str, text: str, rows: Mapping[str, Row]) -> Iterable[TaskEvent]:

@@ -1,7 +1,6 @@
 """The feed of this process: reads what happens to tasks once, and sends it to all readers that want it."""
 
 import asyncio
-from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from itertools import compress
 from typing import Protocol
@@ -10,24 +9,21 @@ import msgspec
 import structlog
 
 from everpost.clock import to_text
-from everpost.errors import QueueUnreachable, ServiceError
+from everpost.errors import QueueUnreachable
 from everpost.queue.event_log import Entry, EventLog, Heard
 from everpost.queue.event_teller import Told
-from everpost.views.events.details import KEPT_MS, TYPES, EventDetails
+from everpost.views.events.details import AGAIN_S, KEPT_MS, EventDetails, concerns, may_have
 from everpost.views.events.event import Event, EventType, sse
-from everpost.views.events.position import Position, read_position
+from everpost.views.events.past import MOST_AT_ONCE, Kept, Past
+from everpost.views.events.position import read_position
 from everpost.views.events.readers import Reader, Readers
+from everpost.views.events.replays import Replays
 
 log = structlog.get_logger("everpost.events")
 
 HEAR_EVERY_S = 1.0
 WAITERS_KEPT_MS = 30_000  # events are written for so long after the last caller that only waits for an end
 IDLE_S = 10.0  # after its last reader the feed reads on for so long
-MOST_AT_ONCE = 64  # entries of one look at the stream
-RECENT = 2_000  # entries that are kept in memory, for readers that come back soon
-RECENT_TASKS = 5_000
-REPLAYS = 8  # readers that are sent older events at a time
-AGAIN_S = (0.05, 1.0)
 BREATH = 250  # writes until other work gets its turn
 KEEP_ALIVE_S = 15
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -51,16 +47,6 @@ class EndListener(Protocol):
         """These tasks may have ended."""
 
 
-class _Kept:
-    """An entry, and its events once all of them were made."""
-
-    __slots__ = ("entry", "events")
-
-    def __init__(self, entry: Entry, events: list[Event] | None) -> None:
-        self.entry = entry
-        self.events = events
-
-
 class Feed:
     """Reads the stream while there are readers or waiters. Without them it costs nothing.
 
@@ -82,10 +68,8 @@ class Feed:
         self.sent = self.resets = self.dropped = 0
         self._listener: EndListener | None = None
         self._joining: set[Reader] = set()
-        self._tag = ""
-        self._position = 0  # the number of the last entry that was sent
-        self._recent: deque[_Kept] = deque()
-        self._recent_tasks = 0
+        self._past = Past(event_log)
+        self._replays = Replays(self._past, details)
         self._ahead_ms = 0.0  # of the clock of Redis
         self._reading: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
@@ -93,7 +77,6 @@ class Feed:
         self._turn = asyncio.Lock()  # held while something is sent to all, and while a reader is added
         self._owes_reset = False
         self._had_reader = False  # since the stream was kept the last time
-        self._replays = asyncio.Semaphore(REPLAYS)
         self._idle_since: float | None = None
         self.is_closed = False
 
@@ -159,81 +142,19 @@ class Feed:
         missed: str | None = "too_old_or_lost"
         if after is None:
             missed = "redis_was_away" if was_away else None
-        elif known is not None and await self._has_all_after(known):
-            async with self._replays:
-                known = await self._replay(reader, known)
+        elif known is not None and await self._past.has_all_after(known):
+            known = await self._replays.send_patiently(reader, known)
             missed = None
         async with self._turn:  # nothing is sent meanwhile
             if missed is None and after is not None:
-                known = None if known is None else await self._replay(reader, known, is_patient=False)
+                known = None if known is None else await self._replays.send(reader, known)
                 missed = "too_old_or_lost" if known is None else None
             if missed is not None:
                 self._tell_missed(reader, missed)
             elif after is None:
-                reader.send(b": connected\nid: %b\n\n" % self._here().encode())
+                reader.send(b": connected\nid: %b\n\n" % str(self._past.here).encode())
             if not self.is_closed:
                 self.readers.add(reader)
-
-    async def _has_all_after(self, known: Position) -> bool:
-        """Whether everything behind the position can still be read."""
-        if known.tag != self._tag or known.entry > self._position:
-            return False
-        if known.entry == self._position and known.event is None:
-            return True
-        if self._recent and self._recent[0].entry.number <= known.entry:
-            return True
-        try:
-            first = await self._log.read(0, 1)
-        except QueueUnreachable:
-            return False
-        return bool(first) and first[0].number <= known.entry + (known.event is None)
-
-    async def _replay(self, reader: Reader, known: Position, *, is_patient: bool = True) -> Position | None:
-        """Send what comes behind the position, and answer the new one; None if something is missing.
-
-        Args:
-            is_patient: Wait until the reader reads.
-        """
-        while known.tag == self._tag and (known.event is not None or known.entry < self._position):
-            first = known.entry + (known.event is None)
-            kept = await self._kept_from(first)
-            if not kept or kept[0].entry.number != first:
-                return None
-            events = await self._events_of(kept, reader)
-            if known.event is not None:
-                events[0] = [event for event in events[0] if event.number > known.event]
-            text = b"".join(event.text for some in events for event in some if reader.wanted.matches(event))
-            known = Position(known.tag, kept[-1].entry.number)
-            if text and is_patient:
-                if not await reader.send_patiently(text):
-                    break  # it has hung up
-            elif text:
-                reader.send(text)
-        return known if known.tag == self._tag else None
-
-    async def _kept_from(self, number: int) -> list[_Kept]:
-        """Entries from this number on, at most up to the last one that was sent."""
-        recent = self._recent
-        if recent and recent[0].entry.number <= number:
-            start = number - recent[0].entry.number
-            return [recent[at] for at in range(start, min(start + MOST_AT_ONCE, len(recent)))]
-        try:
-            found = await self._log.read(number, MOST_AT_ONCE)
-        except QueueUnreachable:
-            return []
-        return [_Kept(entry, None) for entry in found if entry.number <= self._position]
-
-    async def _events_of(self, kept: Sequence[_Kept], reader: Reader) -> list[list[Event]]:
-        """The events of entries that are sent again."""
-        unknown = [one for one in kept if one.events is None]
-        made: list[list[Event]] = []
-        if unknown:
-            made = await self._make([one.entry for one in unknown], reader.wanted.task_ids)
-            if reader.wanted.task_ids is None:
-                for one, events in zip(unknown, made, strict=True):
-                    one.events = events
-        new = iter(made)
-        return [next(new) if one in unknown else list(one.events or ()) for one in kept]
 
     # reading
 
@@ -260,7 +181,7 @@ class Feed:
             self.is_live = False
             self._beating.cancel()
             await self._log.drop()
-            self._forget()
+            self._past.forget()
             self._reading = None
 
     def _is_idle(self) -> bool:
@@ -280,7 +201,7 @@ class Feed:
         hear_at_s = loop.time() + HEAR_EVERY_S
         while not self._is_idle():
             left_s = hear_at_s - loop.time()
-            entries = await self._log.wait(self._position, MOST_AT_ONCE, round(left_s * 1000)) if left_s > 0 else []
+            entries = await self._log.wait(self._past.last, MOST_AT_ONCE, round(left_s * 1000)) if left_s > 0 else []
             if entries:
                 await self._take(entries)
             if loop.time() >= hear_at_s:
@@ -293,41 +214,22 @@ class Feed:
         heard = await self._log.hear(KEPT_MS if has_readers else WAITERS_KEPT_MS)
         self._had_reader = False
         self._ahead_ms = heard.now_ms - loop_ms()
-        if heard.tag != self._tag or heard.last < self._position or heard.first > self._position + 1:
+        if not self._past.goes_on_in(heard):
             await self._break(heard)
         if not self.is_live:
             self.is_live = True
             self._went_live.set()
 
-    async def _begin(self, heard: Heard) -> None:
-        """Begin here, with the last entries in memory: readers of another process may come back to this one."""
-        first = max(heard.first, heard.last - RECENT + 1)
-        recent: list[_Kept] = []
-        while first <= heard.last:
-            found = await self._log.read(first, RECENT)
-            if not found:
-                break
-            recent += [_Kept(entry, None) for entry in found if entry.number <= heard.last]
-            first = found[-1].number + 1
-        self._tag, self._position = heard.tag, heard.last
-        for one in recent:
-            self._keep(one)
-
     async def _break(self, heard: Heard) -> None:
         """Go on with another stream, or behind a gap."""
         async with self._turn:
-            self._owes_reset = self._owes_reset or bool(self._tag)
-            self._forget()
-            await self._begin(heard)
+            self._owes_reset = self._owes_reset or self._past.is_known
+            await self._past.begin(heard)
             if self._owes_reset:
                 log.warning("events.lost", readers=len(self.readers))
                 for reader in list(self.readers):
                     self._tell_missed(reader, "lost")
             self._owes_reset = False
-
-    def _forget(self) -> None:
-        self._recent.clear()
-        self._recent_tasks, self._tag, self._position = 0, "", 0
 
     async def _take(self, entries: Sequence[Entry]) -> None:
         """Send what has come."""
@@ -335,7 +237,7 @@ class Feed:
             ended = [entry.task_ids for entry in entries if entry.kind == Told.ENDED]
             self._listener.on_ends(task_id for some in ended for task_id in some)
         numbers = [entry.number for entry in entries]
-        if numbers != [*range(self._position + 1, self._position + 1 + len(numbers))]:
+        if numbers != [*range(self._past.last + 1, self._past.last + 1 + len(numbers))]:
             await self._break(await self._log.hear(KEPT_MS))
             return
         async with self._turn:
@@ -343,8 +245,7 @@ class Feed:
             made = await self._made_for_readers(entries, only)
             self.lag_s = max(0.0, (loop_ms() + self._ahead_ms - entries[-1].at_ms) / 1000)
             for entry, events in zip(entries, made, strict=True):
-                self._keep(_Kept(entry, events if only is None else None))
-            self._position = entries[-1].number
+                self._past.add(Kept(entry, events if only is None else None))
             sent = self.readers.texts_for([event for events in made for event in events or ()])
             self.sent += len(sent)
             for number, (reader, text) in enumerate(sent, 1):
@@ -357,36 +258,17 @@ class Feed:
     ) -> list[list[Event] | None]:
         """The events of entries; None where no reader wants any."""
         types = self.readers.types
-        needed = [_may_have(entry, types) and (only is None or _concerns(entry, only)) for entry in entries]
-        made = iter(await self._make([*compress(entries, needed)], only) if any(needed) else ())
+        needed = [may_have(entry, types) and (only is None or concerns(entry, only)) for entry in entries]
+        chosen = [*compress(entries, needed)]
+        made = iter(await self._details.events_in_time(chosen, self._past.tag, only) if chosen else ())
         return [next(made) if is_needed else None for is_needed in needed]
 
-    async def _make(self, entries: Sequence[Entry], only: Collection[str] | None) -> list[list[Event]]:
-        """The events, as soon as the store answers."""
-        wait_s = AGAIN_S[0]
-        while True:
-            try:
-                return await self._details.events_of(entries, self._tag, only)
-            except ServiceError as error:
-                log.warning("events.wait_for_store", error=error.message)
-                await asyncio.sleep(wait_s)
-                wait_s = min(2 * wait_s, AGAIN_S[1])
-
-    def _keep(self, one: _Kept) -> None:
-        self._recent.append(one)
-        self._recent_tasks += len(one.entry.task_ids)
-        while len(self._recent) > RECENT or self._recent_tasks > RECENT_TASKS:
-            self._recent_tasks -= len(self._recent.popleft().entry.task_ids)
-
     # telling
-
-    def _here(self) -> str:
-        return str(Position(self._tag, self._position))
 
     def _tell_missed(self, reader: Reader, reason: str) -> None:
         self.resets += 1
         at = to_text(round(loop_ms() + self._ahead_ms))
-        reader.send(sse(EventType.RESET, self._here(), ResetNotice(reason, at)))
+        reader.send(sse(EventType.RESET, str(self._past.here), ResetNotice(reason, at)))
 
     async def _beat(self) -> None:
         """Send each reader a sign of life now and then, not all at once: proxies close connections without any.
@@ -408,15 +290,3 @@ class Feed:
 def loop_ms() -> float:
     """Milliseconds of the event loop's clock."""
     return asyncio.get_running_loop().time() * 1000
-
-
-def _may_have(entry: Entry, types: Collection[str] | None) -> bool:
-    """Whether an entry may have events of these types."""
-    if entry.kind not in TYPES:
-        return False
-    kind = TYPES[Told(entry.kind)]
-    return types is None or kind in types or (kind is EventType.ACCEPTED and EventType.CHANGED in types)
-
-
-def _concerns(entry: Entry, task_ids: Collection[str]) -> bool:
-    return any(task_id in task_ids for task_id in entry.task_ids)
