@@ -19,7 +19,7 @@ class StoredTask(msgspec.Struct, frozen=True, kw_only=True):
     """A task as one place has it. Times are text as stored.
 
     Attributes:
-        data: Its decoded JSON; None if there is none.
+        data: Its decoded JSON; None if it has no data.
         chain_id: The first task of its retry chain.
         inherited: Whether it is a row of an original file that Everpost has not accepted.
     """
@@ -70,7 +70,7 @@ class StoreKit(Protocol):
         """Every row of the three places, the ledger's first, in the order of writing."""
 
     def get_meta(self, key: str) -> str | None:
-        """The value Everpost keeps under this name; None if there is none."""
+        """The value Everpost keeps under this name; None if it keeps no such value."""
 
     def columns(self, place: Place, task_id: str, *names: str) -> tuple[Any, ...]:
         """The values of these columns of a task, as stored."""

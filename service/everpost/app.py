@@ -160,7 +160,9 @@ def create_server(settings: Settings, *, tracing: "Tracing | None" = None) -> Ap
     """
     settings.check_exposure()
     if settings.is_open_to_others:
-        log.warning("api.open_to_others", host=settings.host, meaning="whoever reaches it may publish and delete")
+        log.warning(
+            "api.open_to_others", host=settings.host, meaning="every client that reaches it may publish and delete"
+        )
     app = create_app(settings, tracing=tracing)
 
     def release() -> None:

@@ -32,7 +32,7 @@ def server_program() -> str:
     The extra's server comes first, because a server cannot always read data that another one wrote.
 
     Raises:
-        SettingsError: There is none.
+        SettingsError: No server is installed.
     """
     program = _program_of_extra() or shutil.which("valkey-server") or shutil.which("redis-server")
     if program is None:
@@ -47,7 +47,7 @@ def server_version() -> str:
     """The server's name and version, such as `Valkey 9.1.2`, followed by its path if it is one on PATH.
 
     Raises:
-        SettingsError: There is none.
+        SettingsError: No server is installed.
     """
     program = server_program()
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603 - as below

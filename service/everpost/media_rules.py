@@ -93,7 +93,7 @@ def check_media(
 
 
 def _rule_for(platform: str, rules: Sequence[MediaRule], file: NamedFile) -> int | None:
-    """The first rule about a file's type; None if there are none, or the type is not known."""
+    """The first rule about a file's type; None if no rule applies, or the type is not known."""
     if not rules or file.content_type is None:
         return None
     found = next((number for number, rule in enumerate(rules) if rule.takes(file.content_type)), None)

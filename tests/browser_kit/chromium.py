@@ -27,7 +27,7 @@ def launched(playwright: Playwright) -> Browser:
     """Start the system's Chromium.
 
     Raises:
-        NoChromiumError: There is none.
+        NoChromiumError: Chromium is not installed.
     """
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:

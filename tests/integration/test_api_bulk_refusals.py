@@ -34,8 +34,8 @@ BAD_BODIES = {
     "an empty id": ({"task_ids": [""]}, "$.task_ids[0]"),
     "an unknown field": ({"task_ids": ["a"], "dryrun": True}, "$"),
     "an unknown filter": ({"filter": {"state": "failed"}}, "$.filter"),
-    "a status that is none": ({"filter": {"status": "done"}}, "$.filter.status"),
-    "a time that is none": ({"filter": {"created_after": "soon"}}, "$.filter.created_after"),
+    "an unknown status": ({"filter": {"status": "done"}}, "$.filter.status"),
+    "a malformed time": ({"filter": {"created_after": "soon"}}, "$.filter.created_after"),
     "a list": ([], "$"),
 }
 

@@ -1,4 +1,4 @@
-"""The duplicate guard over HTTP: single posts, batches, streams and fan-outs; and what it costs nobody else."""
+"""The duplicate guard over HTTP: single posts, batches, streams, fan-outs; other platforms pay nothing for it."""
 
 import asyncio
 from collections.abc import AsyncIterator

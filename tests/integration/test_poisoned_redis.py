@@ -119,7 +119,7 @@ FOREIGN_EVENTS: Mapping[str, Sequence[tuple[str | int, ...]]] = {
         ("HSET", EVENTS_STATE, "n", 0, "bytes", 0, "until", 5, "most", 5),
     ],
     "a state without a bound": [("HSET", EVENTS_STATE, "n", 0, "bytes", 0, "until", 5)],
-    "a number that is none": [("HSET", EVENTS_STATE, "n", "x", "bytes", 0, "until", 5, "most", 5)],
+    "a text in place of a number": [("HSET", EVENTS_STATE, "n", "x", "bytes", 0, "until", 5, "most", 5)],
     "an entry without bytes": [
         ("XADD", EVENTS, "0-1", "a", "b"),
         ("HSET", EVENTS_STATE, "n", 0, "bytes", 9, "until", 5, "most", 5),

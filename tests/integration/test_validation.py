@@ -1,4 +1,4 @@
-"""Validation before queueing: rules of the catalogue, dry runs, and fields that nobody reads."""
+"""Validation before queueing: rules of the catalogue, dry runs, and unknown fields."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Who is sent which event, the ids of events, and how a client reads them."""
+"""Which reader is sent which event, the ids of events, and how a client reads them."""
 
 from collections.abc import Iterable
 from typing import Any

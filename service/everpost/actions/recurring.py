@@ -99,7 +99,7 @@ class RecurringPosts:
         """The one with this id or name.
 
         Raises:
-            RecurrenceNotFound: There is none.
+            RecurrenceNotFound: There is no such recurring post.
         """
         found = await self._recurring.find(key)
         if found is None:
@@ -128,7 +128,7 @@ class RecurringPosts:
         """Make no occurrence until it is resumed.
 
         Raises:
-            RecurrenceNotFound: There is none.
+            RecurrenceNotFound: There is no such recurring post.
             RecurrenceChanged: Others kept changing it.
         """
 

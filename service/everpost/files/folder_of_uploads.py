@@ -52,7 +52,7 @@ class UploadFolder:
             return 0 if found is None else found.stat().st_size
 
     def find_named(self, file_id: str) -> Path | None:
-        """The complete file with this id; None if there is none."""
+        """The complete file with this id; None if it is missing."""
         paths = (path for path in self.root.glob(f"{file_id}*") if path.name != partial_name(file_id))
         return next(paths, None)
 

@@ -40,7 +40,7 @@ class Account(abc.ABC):
     Attributes:
         id: The task's `account_id`. It is free text of the client's unless the account is registered.
         options: What was registered with the account and is not secret; empty if it is not registered.
-        is_registered: Somebody registered the account, so that it may have credentials.
+        is_registered: Whether the account is registered, so that it may have credentials.
     """
 
     id: str

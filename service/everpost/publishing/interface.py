@@ -35,9 +35,9 @@ class PublishJob(msgspec.Struct, frozen=True, kw_only=True):
         idempotency_key: 32 hex digits. The same for every automatic repetition; a retry by a client has another key.
             `look_up` finds a post by it.
         files: The files to publish, in the order of the task; without any, only the metadata is published.
-        media: The first of them; None if there is none.
+        media: The first of them; None if the task has no files.
         trace: Takes the publisher's reports of its progress; they are the evidence if the outcome stays unknown.
-        saved: The task's last checkpoint, by whatever attempt; None if there is none.
+        saved: The task's last checkpoint, by any attempt; None if no attempt saved one.
         keeper: Takes checkpoints and progress; used by the methods.
         account: The account that `account_id` names: its options and credentials.
         trace_context: Headers for a receiver of yours that takes part in the task's trace: `traceparent` and

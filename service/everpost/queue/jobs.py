@@ -144,7 +144,7 @@ class Jobs:
     async def take_out(self, task_id: str, token: str) -> TakenOut | NotTakenOut:
         """Take a waiting task out of its queue until `Enqueuer.requeue_tasks` puts it back, with the same token.
 
-        Nobody else queues it for `WITHDRAWN_S`. After that the relay does, in case the caller has died.
+        No other process queues it for `WITHDRAWN_S`. After that the relay does, in case the caller has died.
 
         Args:
             token: The caller's name for what it does. A repeated call has the same one.

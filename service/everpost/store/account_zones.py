@@ -84,7 +84,7 @@ def zone_named(name: str, path: str) -> tzinfo:
     """The IANA time zone with this name.
 
     Raises:
-        InvalidValue: There is none.
+        InvalidValue: There is no such zone.
     """
     from zoneinfo import ZoneInfo  # noqa: PLC0415 - it takes half a megabyte
 

@@ -178,7 +178,7 @@ class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
         attempts: As `everpost.task.model.Attempt` writes them.
         attempts_spent: How many of them counted against the platform's `max_attempts`; None once the task has ended.
         sending: The attempt that may be at the platform now; 0 on a task that is held since a restore.
-        checkpoint: The last checkpoint of its publisher, as JSON; None if there is none.
+        checkpoint: The last checkpoint of its publisher, as JSON; None if no attempt saved one.
         checkpoint_attempt: The attempt that saved it.
         late_at: The latest time to begin; None is no limit, or the task has ended.
         edits: What people changed while it waited, the oldest first, at most the newest 100.

@@ -43,11 +43,11 @@ class ClaimFacts(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         spent: How many attempts counted against the platform's `max_attempts`.
-        sending: The attempt whose first byte may have been sent; None if there is none, `HELD` (0) since a restore.
+        sending: The attempt whose first byte may have been sent; None if nothing was sent, `HELD` (0) since a restore.
         chain_id: The first task of its retry chain; its own id if it is not a retry.
         attempts: Those on record, as a JSON list; None if no attempt was recorded.
         has_size: Whether its data has as many bytes as the data that was offered for it; see `Ledger.check_claims`.
-        checkpoint: The last one that an attempt saved, as JSON; None if there is none.
+        checkpoint: The last one that an attempt saved, as JSON; None if no attempt saved one.
         late_at: The latest time to begin; None is no limit.
         due_at: Only while it is scheduled: when it is due.
     """

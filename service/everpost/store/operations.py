@@ -104,7 +104,7 @@ class Operations(Protocol):
         """The operations whose ids come before `before`, the newest first, at most `limit`."""
 
     async def claim_abandoned(self, owner: str, before_ms: int, now_ms: int) -> Operation | None:
-        """Make `owner` the owner of an operation that is left alone, and return it; None if there is none.
+        """Make `owner` the owner of an operation that is left alone, and return it; None if all have owners.
 
         An operation is left alone if it runs and has no owner, or was not advanced since `before_ms`. One that was
         advanced as far ahead of `now_ms` counts too: the clock was set back, and it would wait for that time. Of

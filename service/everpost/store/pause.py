@@ -19,7 +19,7 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
         held: Tasks that were unfinished in it, and may have been sent since.
         scheduled: Tasks that were not due before the restore; they wait for their time.
         operations: Bulk requests that were under way; they are given up.
-        replaced: Where the database is that was there before; None if there was none.
+        replaced: Where the database is that was there before; None if no database was there.
         while_running: Processes went on meanwhile, so workers may remember tasks that the database lacks.
         left_out: What acts by itself and is not Everpost's: triggers, views and the like. It was not restored.
     """

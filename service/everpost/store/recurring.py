@@ -52,7 +52,7 @@ class Recurring(Protocol):
         """
 
     async def remove(self, recurrence_id: str) -> bool:
-        """Remove one; False if there is none. Its tasks stay."""
+        """Remove one; False if it does not exist. Its tasks stay."""
 
 
 def recurrence_row(recurrence: Recurrence) -> dict[str, Any]:

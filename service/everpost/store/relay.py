@@ -27,7 +27,7 @@ class RelayPage(msgspec.Struct, frozen=True):
     """Some tasks of the ledger.
 
     Attributes:
-        next_cursor: The cursor of the next page; None if there is none yet.
+        next_cursor: The cursor of the next page; None if no page follows yet.
         resume_cursor: Where the next walk must begin, so that it finds the tasks this one could not show yet.
     """
 
@@ -49,7 +49,7 @@ class OddFacts(msgspec.Struct, frozen=True):
 
     Attributes:
         task_id: The id under which it ends: its own, or one made for it.
-        attempts: JSON list of the recorded attempts; None if there are none, or they are not a list.
+        attempts: JSON list of the recorded attempts; None if no attempt is recorded, or they are not a list.
     """
 
     task_id: str

@@ -26,7 +26,7 @@ class Earlier(msgspec.Struct, frozen=True):
     """A claimed task's past.
 
     Attributes:
-        last: The highest number of an attempt; 0 if there was none.
+        last: The highest number of an attempt; 0 before the first attempt.
         crashed: How many attempts ended with the death of their worker.
         suspected: How many of them may have been inside the publisher.
         died_alone: One of them ran alone in its process.
@@ -164,7 +164,7 @@ def has_open_attempt(attempts: str | None) -> bool:
 
 
 def last_attempt(attempts: str | None) -> int:
-    """The highest number of a recorded attempt; 0 if there is none."""
+    """The highest number of a recorded attempt; 0 without recorded attempts."""
     return max((attempt.number for attempt in _read(attempts)), default=0)
 
 

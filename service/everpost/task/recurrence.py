@@ -70,7 +70,7 @@ class Occurrence(msgspec.Struct, frozen=True):
 
     Attributes:
         time_ms: The occurrence that is made.
-        next_ms: The one after it; None if there is none.
+        next_ms: The one after it; None if it is the last.
         missed: How many earlier ones are not made.
     """
 
@@ -80,7 +80,7 @@ class Occurrence(msgspec.Struct, frozen=True):
 
 
 def next_time(recurrence: Recurrence, zone: tzinfo, after_ms: int) -> int | None:
-    """The first occurrence after a time, in UTC milliseconds; None if there is none."""
+    """The first occurrence after a time, in UTC milliseconds; None after the last one."""
     return next(iter(next_times(recurrence, zone, after_ms, 1)), None)
 
 

@@ -79,7 +79,7 @@ def standing_decision(task_id: str, taken: Sequence[Decided]) -> Decided | None:
 
 
 def sent_again_as(task_id: str, taken: Sequence[Decided]) -> str | None:
-    """The new task that a person had sent while the outcome of this one was unknown; None if there is none."""
+    """The new task that a person had sent while the outcome of this one was unknown; None if no person did so."""
     sent_again = (DecisionKind.SEND_AGAIN, TaskStatus.UNKNOWN)
     of_task = (decided for decided in reversed(taken) if decided.task_id == task_id)
     return next((one.new_task_id for one in of_task if (one.decision, one.status_before) == sent_again), None)

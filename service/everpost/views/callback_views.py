@@ -44,7 +44,7 @@ class CallbackViews:
         self._redactor = redactor
 
     async def about(self, about: str) -> list[CallbackView]:
-        """The callbacks about a task or batch, the oldest first, at most `MOST`; empty if there are none."""
+        """The callbacks about a task or batch, the oldest first, at most `MOST`; possibly empty."""
         matches = await self._history.find_ids(f"{about}.", MOST)
         found: list[TaskDetail] = []
         for task_id in sorted(match.task_id for match in matches if is_callback(match.task_id)):

@@ -71,7 +71,7 @@ class FanoutViews:
         """One fan-out.
 
         Raises:
-            FanoutNotFound: There is none with this id.
+            FanoutNotFound: There is no fan-out with this id.
         """
         found = await self._batches.find(fanout_id)
         if found is None:

@@ -15,7 +15,7 @@ class ShownAccount(msgspec.Struct, frozen=True, kw_only=True):
         credentials: Where each credential is: `env:NAME` or `file:NAME`.
         timezone: None takes EVERPOST_TIMEZONE.
         reason: Why its tasks wait or end.
-        tokens_at: When rotated tokens were stored last; None if there are none.
+        tokens_at: When rotated tokens were stored last; None if none are stored.
         test: The last test that was asked for.
     """
 

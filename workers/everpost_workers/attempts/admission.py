@@ -264,7 +264,7 @@ class _Account(msgspec.Struct):
 
 
 def _account_of(task_data: bytes | None) -> str:
-    """The account in a task's data, as the ledger's column has it; empty if there is none."""
+    """The account in a task's data, as the ledger's column has it; empty if the data names no account."""
     try:
         account_id = msgspec.json.decode(task_data or b"{}", type=_Account).account_id
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -273,7 +273,7 @@ def _account_of(task_data: bytes | None) -> str:
 
 
 def _offered_data(claim: ClaimedTask) -> bytes | None:
-    """The task's data in Redis, encoded as in the ledger; None if there is none."""
+    """The task's data in Redis, encoded as in the ledger; None if it is missing or cannot be encoded."""
     offered = publish_arguments(claim.args, claim.kwargs).get("task_data")
     if isinstance(offered, bytes):
         return offered

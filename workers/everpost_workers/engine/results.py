@@ -15,7 +15,7 @@ class ResultRules:
     A function's own `keep_result` and `keep_result_forever` win over the worker's, also when the job fails.
 
     Attributes:
-        index: The key of the results index; "" if there is none.
+        index: The key of the results index; "" without an index.
         list_ms: Each list of the index has the ids of the results of this time. It outlives its first results by as
             long.
     """

@@ -102,7 +102,7 @@ class Copier(msgspec.Struct, frozen=True):
 
 
 def _next_data(source: BinaryIO, position: int) -> int:
-    """The position of the next data, from `position` on; beyond the end of the file if there is none."""
+    """The position of the next data, from `position` on; beyond the end of the file if no data follows."""
     try:
         return os.lseek(source.fileno(), position, os.SEEK_DATA)
     except OSError as error:

@@ -36,7 +36,7 @@ def headers_of(request: ApiRequest) -> Headers:
 
 
 def media_type_of(headers: Headers) -> str:
-    """The Content-Type without its parameters; empty if there is none, or if its charset is not UTF-8."""
+    """The Content-Type without its parameters; empty if the header is missing, or if its charset is not UTF-8."""
     media_type, _, parameters = headers.get(b"content-type", b"").decode("latin-1").lower().partition(";")
     name, _, charset = parameters.strip().partition("=")
     if name == "charset" and charset.strip('" ') not in UTF_8:

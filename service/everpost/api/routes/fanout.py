@@ -138,7 +138,7 @@ def read_fanout(body: bytes) -> FanoutRequest:
     """The request in a body.
 
     Raises:
-        MalformedJson, InvalidValue: It is none, or its tasks would be too large together.
+        MalformedJson, InvalidValue: The body is not a fan-out, or its tasks would be too large together.
     """
     try:
         wanted = msgspec.convert(decode_json(body), FanoutRequest)

@@ -41,7 +41,7 @@ class PublishAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     Attributes:
         warning: Which of two times was taken, if clocks are put back at its `schedule_time`.
         unknown_fields: Fields of the task that neither Everpost nor its platform reads, such as a misspelled
-            `scheduled_time`; left out if there are none. They are kept with the task.
+            `scheduled_time`; left out if all fields are known. They are kept with the task.
     """
 
     success: bool

@@ -28,7 +28,7 @@ class Kept(msgspec.Struct):
 
 
 def read_kept(saved: Any, digest: str, did: str, created_at: str) -> Kept:
-    """The checkpoint of the earlier attempts; a new one if there is none.
+    """The checkpoint of the earlier attempts; a new one if they saved none.
 
     Args:
         saved: The job's `saved`.

@@ -81,7 +81,7 @@ class Repo:
         raise self._error(answer, posts=True)
 
     async def get_record(self, key: str) -> tuple[Written, Any] | None:
-        """The record under a key; None if there is none.
+        """The record under a key; None if the key has no record.
 
         Raises:
             PublishError: The server does not say.

@@ -30,7 +30,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         task_id, platform, idempotency_key: Empty for `check_account`, which is about no task.
         files: The media in order, each with its path.
         account: The account's id and options.
-        checkpoint: What this task saved last, in whatever attempt.
+        checkpoint: What this task saved last, in any attempt.
         folder: An empty folder for the program, which is also its working folder. It is removed afterwards.
         credentials_file: The JSON file with the credentials, if the option `credentials` is `file`.
     """

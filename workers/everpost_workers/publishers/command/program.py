@@ -47,7 +47,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
         environment: All its variables.
         folder: Its working folder, which its guard removes.
         request: The line for its standard input.
-        memory_bytes: The limit; 0 is none.
+        memory_bytes: The limit; 0 is no limit.
         most_output_bytes: Of standard output, and of standard error.
     """
 

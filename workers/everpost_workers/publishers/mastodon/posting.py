@@ -112,7 +112,7 @@ class Poster:
         return found
 
     async def _find(self, known: Known, kept: Kept) -> dict[str, Any] | NotFound | None:
-        """The status; None if there is none; NO_VERDICT if there are too many to look through, or it may not be listed.
+        """The status; None if it does not exist; NO_VERDICT if there are too many to search, or it may not be listed.
 
         Mastodon lists all statuses of the account to itself. Servers that ignore keys may list the public ones only.
         """

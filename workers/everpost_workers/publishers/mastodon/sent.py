@@ -45,7 +45,7 @@ class Kept(msgspec.Struct):
 
 
 def read_kept(saved: Any, digest: str | None = None) -> Kept:
-    """The checkpoint of the earlier attempts; a new one if there is none.
+    """The checkpoint of the earlier attempts; a new one if they saved none.
 
     Args:
         saved: The job's `saved`.

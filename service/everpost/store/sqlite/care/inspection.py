@@ -36,7 +36,7 @@ class Upgrade(msgspec.Struct, frozen=True):
 
 
 def inspect_upgrade(path: Path) -> Upgrade | None:
-    """Compare a file with `schema.sql`; None if there is none. Blocks.
+    """Compare a file with `schema.sql`; None if the file does not exist. Blocks.
 
     Raises:
         DatabaseUnusable: No database, damaged, another program's, or made by a newer Everpost.

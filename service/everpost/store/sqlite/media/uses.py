@@ -21,7 +21,7 @@ def use_files(connection: sqlite3.Connection, tasks: Iterable[Task | Edited]) ->
 
 
 def find_missing(connection: sqlite3.Connection, tasks: Iterable[Task]) -> str | None:
-    """A file that a task names by an id of Everpost's, and that has no record; None if there is none."""
+    """A file that a task names by an id of Everpost's, and that has no record; None if all have records."""
     named = sorted({key for task in tasks for key in task.file_ids if is_own_id(key)})
     if not named:
         return None
