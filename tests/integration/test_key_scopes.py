@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -131,6 +132,24 @@ async def test_work_on_many_tasks_stays_inside(api: Api, mei: httpx.AsyncClient)
     assert await listed(api.client, status="scheduled") == set(outside)
 
 
+async def test_only_work_that_was_limited_to_the_scope_can_be_followed(api: Api, mei: httpx.AsyncClient) -> None:
+    ids = await published(api, [*INSIDE, *OUTSIDE])
+    by_ids: dict[str, Any] = {"task_ids": ids}
+    by_filter: dict[str, Any] = {"filter": {"created_after": "2020-01-01"}}
+    for body in (by_ids, by_filter):
+        of_all = (await api.client.post(f"{TASKS}/batch/delete", json=body)).json()["operation_id"]
+        assert_problem(await mei.get(f"/api/v1/operations/{of_all}"), 404, "operation_not_found")
+        assert (await mei.get(f"/operations/{of_all}", headers=HTML)).status_code == 404
+        own = (await mei.post(f"{TASKS}/batch/delete", json=body)).json()
+        followed = (await mei.get(f"/api/v1/operations/{own['operation_id']}")).json()
+        assert (followed["total"], followed["failed_count"]) == (len(INSIDE), len(INSIDE))
+        assert (await mei.get(f"/operations/{own['operation_id']}", headers=HTML)).status_code == 200
+        async with client(
+            api, await make(api, f"li of {own['operation_id']}", Role.VIEWER, platforms=["douyin"])
+        ) as li:
+            assert_problem(await li.get(f"/api/v1/operations/{own['operation_id']}"), 404, "operation_not_found")
+
+
 async def test_accounts_limits_and_recurring_posts_outside_are_hidden(api: Api, mei: httpx.AsyncClient) -> None:
     for platform, account_id in (("douyin", "a"), ("bilibili", "studio"), ("bilibili", "other"), ("kuaishou", "a")):
         await api.client.post("/api/v1/accounts", json={"platform": platform, "account_id": account_id})
@@ -196,6 +215,9 @@ async def test_pages_show_and_change_what_is_inside_only(api: Api, mei: httpx.As
     form = {"kind": "cancel", "task": [*inside, *outside]}
     done = await mei.post("/tasks/bulk/run", data=form, headers=HTML)
     assert done.status_code == 303
+    followed = await mei.get(urljoin("/tasks/bulk/run", done.headers["location"]), headers=HTML)
+    assert followed.status_code == 200
+    assert not any(task_id in followed.text for task_id in outside)
     shown = [await api.client.get(f"{TASKS}/{task_id}") for task_id in (*inside, *outside)]
     statuses = [one.json()["data"]["status"] for one in shown]
     assert statuses == ["cancelled"] * len(inside) + ["scheduled"] * len(outside)

@@ -63,7 +63,7 @@ SHOWN = (
     Page("/batches", "pages.batches:show_batches", READ, ("before",)),
     Page("/batches/{batch_id:str}", "pages.batches:show_batch", READ, ("cursor",)),
     Page("/operations", "pages.bulk:show_operations", READ, ("before",)),
-    Page("/operations/{operation_id:str}", "pages.bulk:show_operation", READ),
+    Page("/operations/{operation_id:str}", "pages.bulk:show_operation", READ_OWN),
     Page("/audit", "pages.audit:show_audit", OPERATE, (*AUDITED, "cursor")),
     Page("/accounts", "pages.accounts:show_accounts", READ_OWN, ("platform", "status", "cursor")),
     Page("/accounts/new", "pages.accounts:show_new_account", ADMIN),

@@ -6,12 +6,14 @@ from types import MappingProxyType
 import msgspec
 
 from everpost.access import Caller, Right
+from everpost.actions.bulk.request import read_request
 from everpost.api.http.rights import SCOPED, caller_of, right_of
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.errors import (
     AccountNotFound,
     FanoutNotFound,
     Forbidden,
+    OperationNotFound,
     OutOfScope,
     RecurrenceNotFound,
     TaskNotFound,
@@ -19,6 +21,7 @@ from everpost.errors import (
 )
 from everpost.platforms import Catalogue
 from everpost.store.history import TaskFilter
+from everpost.task.model import MAX_ID
 
 ACCOUNT = frozenset({"platform", "account_id"})
 
@@ -123,6 +126,22 @@ async def is_reached(request: ApiRequest, task_id: str) -> bool:
     except TaskNotFound:
         return False
     return True
+
+
+async def check_operation(request: ApiRequest, operation_id: str) -> None:
+    """Return if the caller reaches all that bulk work was about: it was limited to that from the beginning.
+
+    Raises:
+        OperationNotFound: It was about more, or does not exist.
+    """
+    caller = caller_of(request)
+    if not caller.is_limited:
+        return
+    found = await services_of(request).store.operations.find(operation_id)
+    wanted = None if found is None else read_request(found[0].request).filter
+    own = frozenset(reached(request, TaskFilter()).reach or ())
+    if wanted is None or wanted.reach is None or not own.issuperset(wanted.reach):
+        raise OperationNotFound(operation_id[:MAX_ID])
 
 
 async def _check_task(services: Services, caller: Caller, params: Mapping[str, str]) -> None:

@@ -10,6 +10,7 @@ from everpost.access import Right
 from everpost.actions.bulk import BulkKind
 from everpost.api.http.audited import audited, note_of
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.reach import check_operation
 from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import documented
 from everpost.api.services import ApiRequest, Services, services_of
@@ -38,6 +39,7 @@ async def show_operation(
     bulk = services_of(request).bulk
     if not operation_id.isalnum() or len(operation_id) > 64:  # noqa: PLR2004 - Everpost's ids are 32 hex digits
         raise OperationNotFound(operation_id[:64])
+    await check_operation(request, operation_id)
     return JsonAnswer(reply_of(await bulk.progress(operation_id, after)))
 
 

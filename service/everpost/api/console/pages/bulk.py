@@ -14,7 +14,7 @@ from everpost.api.console.frame import render
 from everpost.api.console.pages.task_filter import WantedTasks, filter_of, read_wanted
 from everpost.api.http.audited import note_of
 from everpost.api.http.json_answer import JsonAnswer
-from everpost.api.http.reach import reached
+from everpost.api.http.reach import check_operation, reached
 from everpost.api.http.rights import caller_of
 from everpost.api.routes.operations import undo_removal
 from everpost.api.services import ApiRequest, services_of
@@ -152,6 +152,7 @@ async def show_operation(request: ApiRequest) -> JsonAnswer:
     """Answer with the progress of bulk work."""
     services = services_of(request)
     operation_id = request.path_params["operation_id"]
+    await check_operation(request, operation_id)
     found = await services.store.operations.find(operation_id)
     if found is None:
         raise OperationNotFound(operation_id[:64])
