@@ -16,8 +16,6 @@ EVERYTHING = "*"
 Scope: TypeAlias = str
 """What a limit is about: `*`, a platform's name, or a lane, which is `PLATFORM/ACCOUNT`."""
 
-Positive = Annotated[float, Meta(gt=0, le=LONGEST_S)]
-
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """At most `count` attempts begin within any `per_s` seconds."""

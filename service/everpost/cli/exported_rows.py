@@ -4,8 +4,6 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-BOM = b"\xef\xbb\xbf"
-
 
 class _Row(msgspec.Struct):
     cursor: str

@@ -1,6 +1,6 @@
 """The filter of a page of tasks, as its address and its forms have it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -80,8 +80,3 @@ def platform_name(services: Services, text: str) -> str:
         return services.catalogue.find(text).name
     except UnknownPlatform:
         return text
-
-
-def hidden_fields(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The fields of a filter for a form."""
-    return ((name, given[name]) for name in FIELDS if given.get(name))
