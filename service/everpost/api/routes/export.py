@@ -10,11 +10,11 @@ from everpost.api.http.exports import Export
 from everpost.api.http.reach import reached
 from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import documented
-from everpost.api.routes.task_lists import word
+from everpost.api.routes import filter_parameters as parameters
+from everpost.api.routes.filter_parameters import word
 from everpost.api.services import ApiRequest, services_of
-from everpost.task.model import ErrorClass, TaskStatus
 from everpost.views.exported_tasks import ExportedTask
-from everpost.views.filter_request import CAUSE, FilterRequest, task_filter
+from everpost.views.filter_request import FilterRequest, task_filter
 from everpost.views.tables import NDJSON, Format
 
 DESCRIPTION = (
@@ -44,17 +44,17 @@ async def export_tasks(
         Format, QueryParameter(description="NDJSON for programs, CSV for people.")
     ] = Format.NDJSON,
     with_data: Annotated[bool, QueryParameter(description="With the tasks' data.")] = True,
-    status: Annotated[TaskStatus | None, QueryParameter(description="As stored.")] = None,
-    platform: Annotated[str | None, word("A platform's id, name or alias.")] = None,
-    account_id: Annotated[str | None, word("The account.")] = None,
-    created_after: Annotated[str | None, word("A date or time, inclusive.")] = None,
-    created_before: Annotated[str | None, word("A date or time, exclusive.")] = None,
-    error_class: Annotated[ErrorClass | None, QueryParameter(description="The class of the task's error.")] = None,
-    cause: Annotated[str | None, QueryParameter(pattern=CAUSE, description="As `GET /failures` has it.")] = None,
-    q: Annotated[str | None, word("Words in title, error or data.")] = None,
-    batch_id: Annotated[str | None, word("The batch.")] = None,
-    retry_of: Annotated[str | None, word("The task that the listed tasks retry.")] = None,
-    submitted_by: Annotated[str | None, word("The name of the caller that handed them in.")] = None,
+    status: parameters.Status = None,
+    platform: parameters.Platform = None,
+    account_id: parameters.Account = None,
+    created_after: parameters.CreatedAfter = None,
+    created_before: parameters.CreatedBefore = None,
+    error_class: parameters.ClassOfError = None,
+    cause: parameters.Cause = None,
+    q: parameters.Words = None,
+    batch_id: parameters.Batch = None,
+    retry_of: parameters.RetryOf = None,
+    submitted_by: parameters.SubmittedBy = None,
     cursor: Annotated[str | None, word("The `cursor` of the last task that arrived.", 2_000)] = None,
 ) -> Export:
     """Export tasks."""

@@ -14,10 +14,12 @@ from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.http.reach import is_reached, reached
 from everpost.api.http.rights import caller_of, needs
 from everpost.api.openapi.describe import Header, documented
+from everpost.api.routes import filter_parameters as parameters
+from everpost.api.routes.filter_parameters import word
 from everpost.api.services import ApiRequest, services_of
 from everpost.store.history import MAX_LIMIT, Summary, TaskFilter
-from everpost.task.model import MAX_ID, ErrorClass, TaskStatus
-from everpost.views.filter_request import CAUSE, FilterRequest, task_filter
+from everpost.task.model import MAX_ID
+from everpost.views.filter_request import FilterRequest, task_filter
 from everpost.views.shown_tasks import IdMatch, TaskRow
 from everpost.views.task_views import StatusCounts, of_platforms, status_counts
 
@@ -32,11 +34,6 @@ REPLICA_LAG = Header(
 )
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="The most tasks in one answer.")]
-
-
-def word(description: str, max_length: int = 256) -> QueryParameter:
-    """A parameter that is a text of at least one character."""
-    return QueryParameter(description=description, min_length=1, max_length=max_length)
 
 
 class ListAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,17 +83,17 @@ class LogsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 )
 async def list_tasks(
     request: ApiRequest,
-    status: Annotated[TaskStatus | None, QueryParameter(description="As stored.")] = None,
-    platform: Annotated[str | None, word("A platform's id, name or alias.")] = None,
-    account_id: Annotated[str | None, word("The account.")] = None,
-    created_after: Annotated[str | None, word("A date or time, inclusive.")] = None,
-    created_before: Annotated[str | None, word("A date or time, exclusive.")] = None,
-    error_class: Annotated[ErrorClass | None, QueryParameter(description="The class of the task's error.")] = None,
-    cause: Annotated[str | None, QueryParameter(pattern=CAUSE, description="As `GET /failures` has it.")] = None,
-    q: Annotated[str | None, word("Words in title, error or data.")] = None,
-    batch_id: Annotated[str | None, word("The batch.")] = None,
-    retry_of: Annotated[str | None, word("The task that the listed tasks retry.")] = None,
-    submitted_by: Annotated[str | None, word("The name of the caller that handed them in.")] = None,
+    status: parameters.Status = None,
+    platform: parameters.Platform = None,
+    account_id: parameters.Account = None,
+    created_after: parameters.CreatedAfter = None,
+    created_before: parameters.CreatedBefore = None,
+    error_class: parameters.ClassOfError = None,
+    cause: parameters.Cause = None,
+    q: parameters.Words = None,
+    batch_id: parameters.Batch = None,
+    retry_of: parameters.RetryOf = None,
+    submitted_by: parameters.SubmittedBy = None,
     cursor: Annotated[str | None, word("`next_cursor` of the previous answer.", 2_000)] = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> JsonAnswer:
