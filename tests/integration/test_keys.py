@@ -115,7 +115,7 @@ async def test_a_viewer_retries_nothing(guarded: Api, query: str) -> None:
     assert await guarded.count_tasks() == 1
 
 
-async def test_a_publisher_hands_in_and_reads(guarded: Api) -> None:
+async def test_a_publisher_submits_and_reads(guarded: Api) -> None:
     async with client(guarded, await make(guarded, "shop", Role.PUBLISHER)) as shop:
         task_id = (await shop.post(PUBLISH, json=TASK)).json()["task_id"]
         assert (await shop.get(f"/api/v1/tasks/{task_id}")).status_code == 200

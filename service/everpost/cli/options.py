@@ -27,7 +27,7 @@ FILTERS = {
     "q": "Tasks whose title, error or data contain these words.",
     "batch_id": "Tasks of this batch.",
     "retry_of": "Retries of this task.",
-    "submitted_by": "Tasks that this caller handed in: a key's name.",
+    "submitted_by": "Tasks that this caller submitted: a key's name.",
 }
 
 

@@ -191,7 +191,7 @@ class Task(QueueEntry, frozen=True, kw_only=True):
         file_ids: The ids of the files it names, as `everpost.store.files` has them.
         callback_url: The address that is told of its end; `UNTOLD` if it has none, and counts for its batch.
         late_at_ms: The latest time to begin, in UTC milliseconds; None is no limit.
-        submitted_by: The name of the caller that handed it in, or the task that it retries; None if it has no name.
+        submitted_by: The name of the caller that submitted it, or the task that it retries; None if it has no name.
     """
 
     task_data: bytes

@@ -21,7 +21,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
         inherited: A row of an original file, which no worker runs unless it is retried.
         sending: An attempt's intent to send is recorded.
         held: It was unfinished in a restored backup, and dispatch has not been resumed.
-        submitted_by: The name of the caller that handed it in, or the first task of its chain.
+        submitted_by: The name of the caller that submitted it, or the first task of its chain.
         calls_back: Its end is told to a `callback_url`: its own, or its batch's.
     """
 

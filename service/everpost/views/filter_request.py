@@ -29,7 +29,7 @@ class FilterRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     q: Annotated[Text, Meta(description="Words in title, error or payload")] | None = None
     batch_id: Text | None = None
     retry_of: Text | None = None
-    submitted_by: Annotated[Text, Meta(description="The name of the caller that handed it in")] | None = None
+    submitted_by: Annotated[Text, Meta(description="The name of the caller that submitted it")] | None = None
 
     @property
     def is_empty(self) -> bool:

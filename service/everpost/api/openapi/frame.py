@@ -21,7 +21,7 @@ retried for ever. Every refusal is an RFC 9457 problem with a `code` that never 
 """
 
 TAGS = (
-    Tag("Publishing", "Handing in tasks, one or many."),
+    Tag("Publishing", "Submitting tasks, one or many."),
     Tag("Tasks", "Looking at tasks, retrying, cancelling and deleting them."),
     Tag("Events", "Following what happens to tasks."),
     Tag("Bulk", "The same on many tasks at once."),

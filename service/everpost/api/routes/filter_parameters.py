@@ -23,4 +23,4 @@ Cause = Annotated[str | None, QueryParameter(pattern=CAUSE, description="As `GET
 Words = Annotated[str | None, word("Words in title, error or data.")]
 Batch = Annotated[str | None, word("The batch.")]
 RetryOf = Annotated[str | None, word("The task that the listed tasks retry.")]
-SubmittedBy = Annotated[str | None, word("The name of the caller that handed them in.")]
+SubmittedBy = Annotated[str | None, word("The name of the caller that submitted them.")]
