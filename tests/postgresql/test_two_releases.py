@@ -65,9 +65,9 @@ def code_with_one_more_migration(folder: Path) -> Path:
     """A copy of this code, which changes the tables once more."""
     for part in CODE:
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    count = len(migrations())
-    made = folder / FOLDER.relative_to(ROOT) / f"{count + 1:04}_later.sql"
-    made.write_text(LATER.format(needs=count))
+    *_, last = migrations()
+    made = folder / FOLDER.relative_to(ROOT) / f"{int(last.name[:4]) + 1:04}_later.sql"
+    made.write_text(LATER.format(needs=last.version))
     return folder
 
 
