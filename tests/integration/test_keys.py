@@ -1,5 +1,6 @@
 """API keys over HTTP: made, used, rotated and revoked; and which role may do what, on every route."""
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,22 @@ async def test_callers_that_choose_one_idempotency_key_do_not_get_each_other_s_a
     async with client(guarded, rotated) as shop:
         assert (await shop.post(PUBLISH, json=TASK, headers=header)).json()["task_id"] == made[0]
     assert len(set(made)) == await guarded.count_tasks() == 2
+
+
+@pytest.mark.parametrize("route", [PUBLISH, f"{PUBLISH}/batch", f"{PUBLISH}/fanout"])
+async def test_a_request_from_before_its_caller_had_a_key_is_repeated_safely(guarded: Api, route: str) -> None:
+    content = {"platform": TASK["platform"], "account_id": TASK["account_id"]}
+    body: Any = {PUBLISH: TASK, f"{PUBLISH}/batch": [TASK]}.get(route, {"content": TASK, "accounts": [content]})
+    header, other = {"idempotency-key": "1"}, json.loads(json.dumps(body).replace("test_account", "other"))
+    first = await guarded.client.post(route, json=body, headers=header)
+    async with client(guarded, await make(guarded, "shop", Role.PUBLISHER)) as shop:
+        for _ in range(2):
+            assert (await shop.post(route, json=body, headers=header)).text == first.text
+        mine = await shop.post(route, json=other, headers=header)
+        assert (first.status_code, mine.status_code) == (202, 202)
+        assert mine.text != first.text
+        assert_problem(await shop.post(route, json=body, headers=header), 422, "idempotency_key_reused")
+    assert await guarded.count_tasks() == 2
 
 
 async def test_a_publisher_retries_its_own_tasks_only(guarded: Api) -> None:

@@ -7,7 +7,7 @@ from everpost.clock import SinceBoot, to_text
 from everpost.errors import KeyReused
 from everpost.store import Store
 from everpost.store.history import TaskFilter
-from everpost.store.ledger import ClaimFacts, TaskExistsError
+from everpost.store.ledger import ClaimFacts, FirstAnswer, Once, TaskExistsError
 from everpost.task.candidate import StoredData
 from everpost.task.model import Attempt, ErrorClass, TaskColumns, TaskRecord, TaskStatus
 from everpost.task.place import Place
@@ -76,6 +76,21 @@ async def test_a_key_is_refused_for_another_request(store: Store, kit: StoreKit)
     with pytest.raises(KeyReused):
         await store.ledger.find_answer(key_of(body="another body"))
     assert list(places(kit)) == ["first"]
+
+
+async def test_a_request_is_found_that_its_caller_made_before_it_had_a_name(store: Store) -> None:
+    before = once_of("k", answer="before")
+    named = msgspec.structs.replace(key_of("shop\nk"), nameless="k")
+    assert await store.ledger.find_answer(named) is None
+    await store.ledger.accept([make_task("before")], START_MS, before)
+    assert await store.ledger.find_answer(named) == before.answer
+    other = msgspec.structs.replace(named, fingerprint="another body")
+    assert await store.ledger.find_answer(other) is None
+    mine = Once(other, FirstAnswer("mine", "mine"))
+    assert await store.ledger.accept([make_task("mine")], START_MS, mine) is None
+    assert await store.ledger.find_answer(other) == mine.answer
+    with pytest.raises(KeyReused):
+        await store.ledger.find_answer(named)
 
 
 async def test_the_key_of_tasks_that_could_not_be_accepted_is_free(store: Store) -> None:

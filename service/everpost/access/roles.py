@@ -68,6 +68,11 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     in_session: bool = False
 
     @property
+    def is_named(self) -> bool:
+        """Whether it has a name of its own, by a key or an identity provider."""
+        return self.name not in {ANONYMOUS, TOKEN}
+
+    @property
     def rights(self) -> frozenset[Right]:
         """What the caller may do."""
         return RIGHTS_OF_ROLE[self.role]

@@ -48,10 +48,12 @@ def idempotency_key(request: ApiRequest, headers: Headers, body: bytes) -> Idemp
     services = services_of(request)
     kept_ms = services.settings.idempotency_hours * HOUR_MS
     fingerprint = sha256(request.scope["path"].encode() + b"\n" + body).hexdigest()
+    until_s = time.monotonic() + ANSWER_S
     key, caller = read_key(values), caller_of(request)
-    if caller.key_id is not None:  # two callers may choose the same key
-        key = f"{caller.name}\n{key}"
-    return IdempotencyKey(key, fingerprint, kept_ms, time.monotonic() + ANSWER_S)
+    if not caller.is_named:
+        return IdempotencyKey(key, fingerprint, kept_ms, until_s)
+    # Two callers may choose the same key. Each may have sent its request before it got a name.
+    return IdempotencyKey(f"{caller.name}\n{key}", fingerprint, kept_ms, until_s, nameless=key)
 
 
 def read_key(values: list[bytes]) -> str:

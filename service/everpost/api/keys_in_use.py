@@ -25,6 +25,8 @@ class KeysInUse:
             KeyReused: Another request with that key is being served.
         """
         fingerprint = self._fingerprints.get(key.key)
+        if fingerprint is None and key.nameless is not None and self._fingerprints.get(key.nameless) == key.fingerprint:
+            raise KeyInUse
         if fingerprint is not None:
             raise KeyInUse if fingerprint == key.fingerprint else KeyReused
         self._fingerprints[key.key] = key.fingerprint

@@ -16,12 +16,15 @@ class IdempotencyKey(msgspec.Struct, frozen=True):
     Attributes:
         kept_ms: For how much running time a key is remembered.
         until_s: The request is answered by about this time (monotonic): its steps wait for the database no longer.
+        nameless: The key that the same request had before its caller had a name. `Ledger.find_answer` finds its answer
+            too, if the fingerprint is the same. None if the caller has no name.
     """
 
     key: str
     fingerprint: str
     kept_ms: int
     until_s: float = math.inf
+    nameless: str | None = None
 
 
 class FirstAnswer(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
 """Tasks as they enter the ledger, once for each Idempotency-Key."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from everpost.errors import KeyReused
 from everpost.store.ledger import FirstAnswer, IdempotencyKey, Once
@@ -12,7 +13,8 @@ from everpost.task.model import Task
 
 async def find_answer(connection: Connection, key: IdempotencyKey) -> FirstAnswer | None:
     """See `everpost.store.ledger.Ledger.find_answer`."""
-    known = await connection.fetch_one("find_idempotency_key", key=key.key, kept_ms=key.kept_ms)
+    names: dict[str, Any] = {"key": key.key, "nameless": key.nameless, "fingerprint": key.fingerprint}
+    known = await connection.fetch_one("find_idempotency_key", **names, kept_ms=key.kept_ms)
     if known is None:
         return None
     if known["fingerprint"] != key.fingerprint:

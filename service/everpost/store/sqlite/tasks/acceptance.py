@@ -34,7 +34,7 @@ def rows_of_accepted(tasks: Sequence[Task], now_ms: int) -> list[tuple[Any, ...]
 
 def find_answer(connection: sqlite3.Connection, key: IdempotencyKey) -> KeyFinding:
     """The earlier use of the key."""
-    parameters = {"key": key.key, "kept_ms": key.kept_ms}
+    parameters = {"key": key.key, "nameless": key.nameless, "fingerprint": key.fingerprint, "kept_ms": key.kept_ms}
     known = connection.execute(load("find_idempotency_key"), parameters).fetchone()
     if known is None:
         return None
