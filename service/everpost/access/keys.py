@@ -38,7 +38,7 @@ class KeyScope(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def is_limited(self) -> bool:
-        """Whether there is anything that the key does not reach."""
+        """Whether the key reaches only some platforms or accounts."""
         return bool(self.platforms or self.accounts)
 
 

@@ -162,11 +162,11 @@ class KeyAdmin:
         pairs = [account.partition("/") for account in wanted.accounts]
         for place, (platform, slash, account_id) in enumerate(pairs):
             if not (platform and slash and account_id):
-                raise InvalidValue("Write PLATFORM/ACCOUNT.", f"$.accounts[{place}]")
+                raise InvalidValue("Write the account as PLATFORM/ACCOUNT.", f"$.accounts[{place}]")
         if len(wanted.platforms) + len(pairs) > MOST_IN_A_SCOPE:
             raise InvalidValue(f"A scope has at most {MOST_IN_A_SCOPE} platforms and accounts.", "$.accounts")
         if (wanted.platforms or pairs) and wanted.role is Role.ADMIN:
-            raise InvalidValue("An admin has no scope: it can make itself any key.", "$.role")
+            raise InvalidValue("A key of an admin cannot have a scope, because an admin can make any key.", "$.role")
         platforms = {self._catalogue.find(platform).name for platform in wanted.platforms}
         accounts = {(self._catalogue.find(platform).name, account_id) for platform, _, account_id in pairs}
         return KeyScope(tuple(sorted(platforms)), tuple(sorted(accounts)))
@@ -206,4 +206,4 @@ def _check_name(name: str) -> None:
     if not is_printable(name) or name != name.strip():
         raise InvalidValue("It contains characters that are invisible or control a terminal.", "$.name")
     if name.casefold() in RESERVED_NAMES:
-        raise InvalidValue(f"{name!r} is the name of another caller.", "$.name")
+        raise InvalidValue(f"{name!r} is reserved; choose another name.", "$.name")

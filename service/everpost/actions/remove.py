@@ -54,7 +54,7 @@ class Removals:
         return outcome.reason is None
 
     async def bring_back(self, task_id: str, grounds: Grounds = UNSAID) -> None:
-        """Move a removed task back into the history, as it was.
+        """Move a removed task back into the history, unchanged.
 
         Raises:
             TaskNotFound: The store does not have it.

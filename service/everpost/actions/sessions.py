@@ -63,7 +63,7 @@ class Sessions:
         return cookie
 
     async def find(self, cookie: str) -> Caller | None:
-        """Who sends a cookie; None if its session has ended, expired, or is that of a key that is not valid any more.
+        """Who sends a cookie; None if its session has ended or expired, or its key is not valid any more.
 
         Raises:
             Unavailable: The store cannot be read.

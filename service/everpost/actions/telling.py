@@ -33,8 +33,7 @@ class ToldChanges:
 async def telling(events: EventTeller, change: Change | None) -> AsyncIterator[list[Outcome]]:
     """Tell of a change that is made in this context; the caller adds its outcomes.
 
-    A retry is told when its new task is queued. Archiving a task because of its age is not told: nothing has
-    not changed for anyone.
+    A retry is told when its new task is queued. Archiving a task because of its age is not told: its status stays.
     """
     outcomes: list[Outcome] = []
     told = None if change is None else _told(change)

@@ -102,7 +102,7 @@ class Api:
 
     @contextmanager
     def stream(self, path: str, parameters: Mapping[str, Any], headers: Mapping[str, str]) -> Iterator[Iterator[bytes]]:
-        """The content of an answer that goes on; one that is silent for `SILENT_S` is lost. Errors as in `post`."""
+        """The content of a stream, as it comes. One that is silent for `SILENT_S` is lost. Errors as in `post`."""
         given = {name: value for name, value in parameters.items() if value is not None}
         timeout = httpx.Timeout(10.0, read=SILENT_S)
         try:

@@ -77,7 +77,7 @@ def _cut_to_whole_rows(path: Path, format_: str) -> str | None:
 
 
 def write_rows(api: Api, wanted: Mapping[str, Any], file: "BinaryIO | _Screen", cursor: str | None) -> int:
-    """Write whole rows only; the number of rows. A head counts as none.
+    """Write whole rows only; the number of rows, without the head.
 
     Raises:
         ApiUnreachable: It was cut off, and could not go on.

@@ -50,7 +50,9 @@ class Forbidden(ServiceError):
     code = "forbidden"
 
     def __init__(self, name: str, role: str, right: str) -> None:
-        super().__init__(f"{name!r} has the role {role}, which does not have the right to {RIGHT_WORDS[right]}.")
+        super().__init__(
+            f"{name!r} has the role {role}, which has no right to {RIGHT_WORDS[right]}; use a key with another role."
+        )
 
 
 class OutOfScope(InvalidValue):
@@ -59,7 +61,10 @@ class OutOfScope(InvalidValue):
     code = "out_of_scope"
 
     def __init__(self, name: str, path: str = "$") -> None:
-        super().__init__(f"The key of {name!r} is for other platforms or accounts.", path)
+        super().__init__(
+            f"The key of {name!r} is limited to some platforms or accounts, and does not reach this; use another key.",
+            path,
+        )
 
 
 class RateLimited(ServiceError):
@@ -97,7 +102,9 @@ class ApiKeyNotFound(ServiceError):
 
     def __init__(self, named: str, found: int = 0) -> None:
         several = f"{found} valid keys have the name {named[:SHOWN_CHARACTERS]!r}; say which by its id or prefix."
-        super().__init__(several if found > 1 else f"There is no API key {named[:SHOWN_CHARACTERS]!r}.")
+        super().__init__(
+            several if found > 1 else f"There is no API key {named[:SHOWN_CHARACTERS]!r}; list the keys to find it."
+        )
 
 
 class ApiKeyExists(ServiceError):
@@ -110,12 +117,14 @@ class ApiKeyExists(ServiceError):
 
 
 class LastAdminKey(ServiceError):
-    """Without that API key no admin could get in."""
+    """It is the last valid key of an admin, and `EVERPOST_TOKEN` is not set."""
 
     code = "last_admin_key"
 
     def __init__(self) -> None:
-        super().__init__("It is the only admin's key, and EVERPOST_TOKEN is not set. Make another one first.")
+        super().__init__(
+            "It is the last valid key of an admin, and EVERPOST_TOKEN is not set. Make another key for an admin first."
+        )
 
 
 class LinkRefused(ServiceError):

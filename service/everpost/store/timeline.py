@@ -103,7 +103,7 @@ def total_of(parts: Iterable[Counts]) -> Counts:
 
 
 def added(text: str | None, grown: Counts) -> str | None:
-    """The text of a minute with what came on top; None if nothing did."""
+    """The text of a minute with this growth added; None if nothing grew."""
     if not (grown.ends or any(grown.waits) or any(grown.attempts)):
         return None
     return write_counts(grown if text is None else total_of([read_counts(text), grown]))

@@ -22,7 +22,7 @@ class Traces(Protocol):
     """Keeps trace contexts. Nothing depends on them: a task without one begins a trace."""
 
     async def keep(self, traces: Mapping[str, TaskTrace]) -> None:
-        """Keep the contexts of tasks by their ids; those of a task that has some already stay. Durable on return."""
+        """Keep the contexts of tasks by their ids; a task that has contexts already keeps them. Durable on return."""
 
     async def find(self, task_ids: Sequence[str]) -> dict[str, TaskTrace]:
         """The contexts of those of the tasks that have some."""

@@ -74,7 +74,7 @@ async def page_of_audit(audit: Audit, wanted: AuditFilter, cursor: str | None, l
 
 
 async def steps_of_audit(audit: Audit, wanted: AuditFilter, cursor: str | None) -> AsyncIterator[list[ExportedEntry]]:
-    """All entries that match, the newest first, for an export. None is empty.
+    """All entries that match, the newest first, for an export. No step is empty.
 
     Raises:
         InvalidValue: The cursor is not valid.

@@ -22,8 +22,6 @@ from everpost.views.shown_tasks import IdMatch, TaskDetail, TaskRow, detail_view
 from everpost.views.waiting import EndWaiter
 
 ALL_TASKS = TaskFilter()
-
-
 LARGE_BYTES = 65_536
 
 

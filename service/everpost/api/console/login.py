@@ -53,7 +53,7 @@ async def show_login(
 
 @post("/login", include_in_schema=False, opt={PUBLIC: True})
 async def log_in(request: ApiRequest) -> JsonAnswer:
-    """Begin a session: of a form, go to the page that was wanted; of JSON, say who is signed in."""
+    """Begin a session. A form leads to the page that was wanted; JSON is answered with who is signed in."""
     services, headers = services_of(request), headers_of(request)
     SiteCheck(services.settings).check_proof("POST", headers)
     form = await _form_in(request, headers)

@@ -50,9 +50,9 @@ async def end_oidc(request: ApiRequest) -> JsonAnswer:
     provider, headers, given = _provider(request), headers_of(request), request.query_params
     attempt, state, code = _attempt_in(headers), given.get("state", ""), given.get("code")
     if attempt is None or not secrets.compare_digest(state.encode(), attempt.state.encode()):
-        raise SignInRefused("it was not begun in this browser, or took too long")
+        raise SignInRefused("it was not begun in this browser, or took too long; begin again")
     if code is None or "error" in given:
-        raise SignInRefused("the provider has refused it")
+        raise SignInRefused("the provider has refused")
     claims = await provider.claims_for(code, attempt, given.get("iss"))
     caller = _caller_of(request, claims)
     cookie = await begin_session(request, services_of(request), caller, is_secure=_is_secure(request))
@@ -78,9 +78,11 @@ def _caller_of(request: ApiRequest, claims: Mapping[str, Any]) -> Caller:
     settings = services_of(request).settings
     name = claims.get(settings.oidc_name)
     if not isinstance(name, str) or not 0 < len(name) <= 2 * LONGEST_NAME or not is_printable(name):
-        raise SignInRefused(f"the provider says no {settings.oidc_name}")
+        raise SignInRefused(
+            f"the provider does not give the claim {settings.oidc_name!r}, or its value cannot be a name"
+        )
     if name.casefold() in RESERVED_NAMES or services_of(request).keys.directory.has_name(name):
-        raise SignInRefused("the name is that of another caller")
+        raise SignInRefused("an API key has this name, or it is reserved")
     if settings.oidc_name == "email" and claims.get("email_verified") is False:
         raise SignInRefused("the address is not verified")
     role = role_of(claims, read_rules(settings.oidc_roles or ""))

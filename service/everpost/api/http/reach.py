@@ -27,7 +27,7 @@ ACCOUNT = frozenset({"platform", "account_id"})
 
 
 async def check_reach(request: ApiRequest, caller: Caller) -> None:
-    """Return if the request is about what its caller reaches; only callers with a scope are asked about.
+    """Return if the request is about what its caller, who has a scope, reaches.
 
     Raises:
         TaskNotFound, AccountNotFound, FanoutNotFound, RecurrenceNotFound: The path names a thing outside of the scope.
@@ -60,7 +60,7 @@ async def check_own(request: ApiRequest, caller: Caller) -> None:
 
 
 def need_reach(caller: Caller, platform: str, account_id: str | None, path: str = "$.account_id") -> None:
-    """Return if a caller reaches an account, or for None the whole platform.
+    """Return if a caller reaches an account, or the whole platform if `account_id` is None.
 
     Raises:
         OutOfScope: It does not.

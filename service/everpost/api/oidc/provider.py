@@ -137,7 +137,7 @@ class Provider:
             return claims
         told = await _ask(metadata.userinfo_endpoint, dict[str, Any], bearer=tokens.access_token)
         if told.get("sub") != claims["sub"]:
-            raise SignInRefused("it was told of another person")
+            raise SignInRefused("the provider told of another person than the token")
         return told | claims
 
     async def _learn(self, *, anew: bool = False) -> tuple[Metadata, Any]:

@@ -204,7 +204,7 @@ async def change_account(request: ApiRequest, platform: Platform, account_id: Ac
     "registered; if the platform needs registered accounts, they fail as `invalid`.",
     tags=["Accounts"],
     opt=needs(Right.ADMIN),
-    **documented(AccountAnswer, description="The account as it was.", refusals=WITH_ACCOUNT),
+    **documented(AccountAnswer, description="The removed account.", refusals=WITH_ACCOUNT),
 )
 @audited
 async def remove_account(request: ApiRequest, platform: Platform, account_id: Account) -> JsonAnswer:

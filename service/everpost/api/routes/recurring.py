@@ -263,7 +263,7 @@ async def resume_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswe
     description="Removes it; its tasks stay. A task that was made already and is not due yet is cancelled.",
     tags=["Recurring"],
     opt=needs(Right.OPERATE),
-    **documented(RecurrenceAnswer, description="It is removed; as it was.", refusals=CHANGED),
+    **documented(RecurrenceAnswer, description="The removed recurring post.", refusals=CHANGED),
 )
 @audited
 async def remove_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswer:

@@ -159,7 +159,7 @@ def concerns(entry: Entry, task_ids: Collection[str]) -> bool:
 
 
 def _told(entry: Entry, row: Row, at: str, text: str, rows: Mapping[str, Row]) -> Iterable[TaskEvent]:
-    """What there is to tell of a task, which may have gone on since; nothing if the store knows better."""
+    """What there is to tell of a task, which may have gone on since; nothing if the store has a later state."""
     kind = entry.kind
     has_ended = row.place is not Place.LEDGER
     if kind == Told.ENDED:

@@ -32,7 +32,7 @@ class Readers:
     """The readers that are sent what comes.
 
     Attributes:
-        task_ids: The tasks that readers name which want those alone.
+        task_ids: The tasks that are named by readers who want only named tasks.
     """
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ REPLAYS = 8  # readers that are sent older events at a time, while each is waite
 
 
 class Replays:
-    """Sends again what was sent before. Both ways answer the new position; None if something is missing."""
+    """Sends again what was sent before. Both methods return the new position; None if something is missing."""
 
     def __init__(self, past: Past, details: EventDetails) -> None:
         self._past = past

@@ -102,7 +102,7 @@ def read_bulk(fields: Sequence[tuple[str, str]]) -> BulkForm:
     form = dict(fields)
     kind = KINDS.get(form.get("kind", ""))
     if kind is None:
-        raise InvalidValue(f"What can be done is {', '.join(KINDS)}.", "$.kind")
+        raise InvalidValue(f"Choose one of {', '.join(KINDS)}.", "$.kind")
     wanted = read_wanted(fields)
     selected = tuple(dict.fromkeys(value for name, value in fields if name == "task" and value))
     is_all = form.get("which") == "all"

@@ -81,7 +81,7 @@ def _wanted(form: Mapping[str, str]) -> WantedKey:
     try:
         days = float(form.get("days") or 0)
     except ValueError:
-        raise InvalidValue("Give a number of days, or none.", "$.days") from None
+        raise InvalidValue("Give a number of days, or leave it empty.", "$.days") from None
     given = {
         "name": form.get("name", "").strip(),
         "role": form.get("role", ""),

@@ -15,11 +15,10 @@ FACTS_S = 1.0
 async def show_platforms(request: ApiRequest) -> JsonAnswer:
     """Answer with the page."""
     services, caller = services_of(request), caller_of(request)
-
-    async def ask():  # type: ignore[no-untyped-def]  # noqa: ANN202 - the types of both calls
-        return await asyncio.gather(services.store.history.summary(services.catalogue.name_of), services.limits.show())
-
-    summary, limits = await share(request, "platforms", FACTS_S, ask)
+    history, name_of = services.store.history, services.catalogue.name_of
+    summary, limits = await share(
+        request, "platforms", FACTS_S, lambda: asyncio.gather(history.summary(name_of), services.limits.show())
+    )
     return render(
         request,
         "platforms.html",

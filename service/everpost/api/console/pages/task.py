@@ -20,13 +20,11 @@ from everpost.errors import ServiceError
 from everpost.store.files import FileRecord
 from everpost.task.file_refs import keys_of
 from everpost.task.model import ENDED, UNFINISHED, WAITING, Attempt, Evidence, TaskStatus
-from everpost.views.callback_views import CallbackView
 from everpost.views.shown_tasks import Place, TaskDetail
 from everpost.views.task_views import ShownTask
 
 SHOWN_FIELDS = ("title", "description", "text", "tags", "schedule_time", "late_after_s", "callback_url")
 """The members of a task's data that come first, in this order."""
-
 
 ACTIONS = frozenset(
     {"retry", "edit_retry", "force", "edit", "publish_now", "cancel", "stop", "decide", "remove", "bring_back"}
@@ -77,7 +75,7 @@ async def task_page(request: ApiRequest, task_id: str, error: ServiceError | Non
         checkpoint=None if task.checkpoint is None else pretty(task.checkpoint),
         media=await media_of(services, data or {}),
         lineage=_drawing(request, shown, nodes) if len(nodes) > 1 else None,
-        callbacks=await _callbacks(services, task_id),
+        callbacks=await services.callback_views.about(task_id),
         can=actions_of(task) & allowed(caller_of(request)),
         asks_name=caller_of(request).name == ANONYMOUS,
     )
@@ -88,10 +86,6 @@ def _drawing(request: ApiRequest, shown: ShownTask, nodes: Sequence[Any]) -> str
     words = {str(status): texts.text(f"status.{status}") for status in TaskStatus}
     now = [node._replace(status=shown.task.status) if node.task_id == shown.task.task_id else node for node in nodes]
     return draw_lineage(now, shown.task.task_id, root_of(request.scope["path"]), words, texts.text("task.lineage"))
-
-
-async def _callbacks(services: Services, task_id: str) -> Sequence[CallbackView]:
-    return await services.callback_views.about(task_id)
 
 
 def decoded(data: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.http.reach import need_patch_in_reach
 from everpost.api.http.rights import caller_of
 from everpost.api.routes.one_task import checked_id
-from everpost.api.services import ApiRequest, Services, services_of
+from everpost.api.services import ApiRequest, services_of
 from everpost.errors import InvalidValue, MalformedJson, ServiceError
 from everpost.printable import is_printable
 from everpost.task.model import WAITING
@@ -157,7 +157,7 @@ async def show_edit(request: ApiRequest) -> JsonAnswer:
     """Answer with the form that edits a waiting task, or retries an ended one with other data."""
     services = services_of(request)
     task = (await services.tasks.show(checked_id(request.path_params["task_id"]))).task
-    return _form(request, services, task, *_split(_shown_data(task)))
+    return _form(request, task, *_split(_shown_data(task)))
 
 
 async def edit_task(request: ApiRequest) -> JsonAnswer:
@@ -174,14 +174,14 @@ async def edit_task(request: ApiRequest) -> JsonAnswer:
         if task.status in WAITING:
             if form.get("check") == "1":
                 await services.edits.foresee_edit(task_id, patch)
-                return _form(request, services, task, fields, form.get("rest", "{}"), is_checked=True)
+                return _form(request, task, fields, form.get("rest", "{}"), is_checked=True)
             note.about(task_id, why=form.get("why") or None, members=sorted(patch))
             await services.edits.edit_task(task_id, patch, note.grounds(None))
             return SeeOther(f"../{quote(task_id, safe='')}?done=edited")
         note.about(task_id, edited=sorted(patch))
         retried = await services.retries.retry_task(task_id, patch=patch or None, path="$", grounds=note.grounds(None))
     except ServiceError as error:
-        return _form(request, services, task, fields, form.get("rest", "{}"), error)
+        return _form(request, task, fields, form.get("rest", "{}"), error)
     return SeeOther(f"../{quote(retried.new_task_id, safe='')}?done=retried")
 
 
@@ -224,7 +224,6 @@ def _edited(fields: Mapping[str, str], rest: str, before: Mapping[str, Any]) -> 
 
 def _form(
     request: ApiRequest,
-    services: Services,
     task: TaskDetail,
     fields: Mapping[str, str],
     rest: str,
@@ -232,7 +231,6 @@ def _form(
     *,
     is_checked: bool = False,
 ) -> JsonAnswer:
-    del services
     return render(
         request,
         "task_edit.html",

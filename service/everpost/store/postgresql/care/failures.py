@@ -24,6 +24,8 @@ from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.tasks.failures import keep_failures
 
+CHANGES = 50_000  # added up in one transaction
+
 
 class PostgresqlFailures:
     """See `everpost.store.failures.FailuresStore`."""
@@ -72,9 +74,6 @@ class PostgresqlFailures:
 async def fold_failures(database: Database) -> None:
     """Add the changes to the numbers of failures."""
     await database.write(lambda connection: connection.run("fold_failures", limit=CHANGES))
-
-
-CHANGES = 50_000  # added up in one transaction
 
 
 async def _keep(connection: Connection, failures: Sequence[Mapping[str, Any]], *, is_whole: bool) -> None:
