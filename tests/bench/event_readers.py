@@ -9,6 +9,7 @@ record of the end, which the worker logs, to the reader.
 import argparse
 import asyncio
 import json
+import math
 import os
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from statistics import quantiles
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -28,9 +29,13 @@ sys.path.insert(0, str(TESTS))
 
 from chaos_kit.processes import Api, Valkey, Worker  # noqa: E402 - it is found by the path above
 from everpost.publishing import PublisherClass  # noqa: E402
+from everpost.testing import eventually  # noqa: E402
 
 HEAD = "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
 AT_ONCE = 100
+WARM_TASKS = 50
+QUIET_S = 15.0  # for which the CPU of readers that are sent nothing is measured
+SILENT_S = 0.5
 HZ = os.sysconf("SC_CLK_TCK")
 
 
@@ -75,13 +80,25 @@ async def read(port: int, readers: int, path: str) -> None:
         some = range(start, min(start + AT_ONCE, readers))
         made = [partial(Reading, path, None if number % every else arrivals) for number in some]
         await asyncio.gather(*(loop.create_connection(reader, "127.0.0.1", port) for reader in made))
-    while Reading.connected < readers:  # noqa: ASYNC110 - the count is a class's, for speed
-        await asyncio.sleep(0.05)
+    await eventually(lambda: has_connected(readers), what=f"{readers} connections")
     sys.stdout.write("connected\n")
     sys.stdout.flush()
     await loop.run_in_executor(None, sys.stdin.readline)
+    await until_silent()
     told = {"ended": Reading.ended, "megabytes": round(Reading.received / 1e6, 1), "arrivals": arrivals}
     sys.stdout.write(json.dumps(told) + "\n")
+
+
+async def has_connected(readers: int) -> bool:
+    return Reading.connected >= readers
+
+
+async def until_silent() -> None:
+    """Wait until no reader was sent anything for a while, keep-alives aside."""
+    before = -1
+    while before != Reading.ended:
+        before = Reading.ended
+        await asyncio.sleep(SILENT_S)
 
 
 def recorded_at(log: Path) -> dict[str, float]:
@@ -90,12 +107,18 @@ def recorded_at(log: Path) -> dict[str, float]:
     return {line["task_id"]: datetime.fromisoformat(line["timestamp"]).timestamp() for line in lines}
 
 
-def cost_of(pid: int) -> tuple[float, float]:
-    """Its resident megabytes, and the CPU seconds it has used."""
+class Cost(NamedTuple):
+    """What a process has in memory, and the CPU seconds it has used."""
+
+    resident_mb: float
+    cpu_s: float
+
+
+def cost_of(pid: int) -> Cost:
     status = Path(f"/proc/{pid}/status").read_text("utf-8")
     stat = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
     (line,) = [line for line in status.splitlines() if line.startswith("VmRSS")]
-    return int(line.split()[1]) / 1024, (int(stat[11]) + int(stat[12])) / HZ
+    return Cost(int(line.split()[1]) / 1024, (int(stat[11]) + int(stat[12])) / HZ)
 
 
 @asynccontextmanager
@@ -129,54 +152,72 @@ async def measure(readers: int, tasks: int, rate: float, path: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         async with stack(Path(folder)) as (_, api, worker), httpx.AsyncClient(base_url=api.address) as client:
             assert api.child is not None
-            for number in range(50):
-                await client.post("/api/v1/publish", json=body(number))
-            await asyncio.sleep(1)
-            idle_mb, _ = cost_of(api.child.pid)
-            port = api.address.rpartition(":")[2]
-            arguments = [sys.executable, __file__, "--read", port, "--readers", str(readers), "--path", path]
-            pipes: dict[str, Any] = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
+            await send(client, WARM_TASKS, math.inf)
+            await until_ended(worker.log, WARM_TASKS)
+            idle = cost_of(api.child.pid)
             began_s = time.monotonic()
-            clients = await asyncio.create_subprocess_exec(*arguments, **pipes, limit=1 << 26)
-            assert clients.stdout is not None
-            await clients.stdout.readline()
+            clients = await start_readers(api.address.rpartition(":")[2], readers, path)
             connected_s = time.monotonic() - began_s
-            await asyncio.sleep(2)
-            with_mb, before_s = cost_of(api.child.pid)
-            await asyncio.sleep(15)
-            quiet_mb, after_s = cost_of(api.child.pid)
-            loop, start_s = asyncio.get_running_loop(), time.monotonic()
-            for number in range(tasks):
-                await asyncio.sleep(max(0.0, start_s + number / rate - time.monotonic()))
-                loop.create_task(client.post("/api/v1/publish", json=body(number)))
-            await asyncio.sleep(5)
-            busy_mb, busy_s = cost_of(api.child.pid)
+            quiet = cost_of(api.child.pid)
+            await asyncio.sleep(QUIET_S)
+            busy = cost_of(api.child.pid)
+            await send(client, tasks, rate)
+            await until_ended(worker.log, WARM_TASKS + tasks)
             told, _ = await clients.communicate(b"\n")
-            seen = json.loads(told)
-            recorded = recorded_at(worker.log)
-            delays = sorted((at - recorded[one]) * 1000 for one, some in seen["arrivals"].items() for at in some)
-            marks = quantiles(delays, n=100)
+            over = cost_of(api.child.pid)
+            seen, recorded = json.loads(told), recorded_at(worker.log)
+            delays_ms = [(at - recorded[one]) * 1000 for one, some in seen["arrivals"].items() for at in some]
             line = {
                 "readers": readers,
                 "tasks": tasks,
                 "rate": rate,
                 "connected_s": round(connected_s, 1),
-                "api_mb_without": round(idle_mb, 1),
-                "api_mb_with": round(with_mb, 1),
-                "kb_per_reader": round((with_mb - idle_mb) * 1024 / readers, 1),
-                "api_mb_after": round(busy_mb, 1),
-                "cpu_share_quiet": round((after_s - before_s) / 15, 3),
-                "cpu_s_busy": round(busy_s - after_s, 2),
-                "us_per_delivery": round((busy_s - after_s) * 1e6 / max(1, seen["ended"] * 3), 1),
+                "api_mb_without": round(idle.resident_mb, 1),
+                "api_mb_with": round(quiet.resident_mb, 1),
+                "kb_per_reader": round((quiet.resident_mb - idle.resident_mb) * 1024 / readers, 1),
+                "api_mb_after": round(over.resident_mb, 1),
+                "cpu_share_quiet": round((busy.cpu_s - quiet.cpu_s) / QUIET_S, 3),
+                "cpu_s_busy": round(over.cpu_s - busy.cpu_s, 2),
+                "us_per_delivery": round((over.cpu_s - busy.cpu_s) * 1e6 / max(1, seen["ended"] * 3), 1),
                 "ends_told": seen["ended"],
-                "delay_ms": {
-                    "p50": round(marks[49], 1),
-                    "p99": round(marks[98], 1),
-                    "max": round(delays[-1], 1),
-                },
+                "delay_ms": percentiles(delays_ms),
             }
-            del quiet_mb
             sys.stdout.write(json.dumps(line) + "\n")
+
+
+async def start_readers(port: str, readers: int, path: str) -> asyncio.subprocess.Process:
+    """The process of the readers, all of which are connected."""
+    arguments = [sys.executable, __file__, "--read", port, "--readers", str(readers), "--path", path]
+    pipes: dict[str, Any] = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
+    clients = await asyncio.create_subprocess_exec(*arguments, **pipes, limit=1 << 26)
+    assert clients.stdout is not None
+    await clients.stdout.readline()
+    return clients
+
+
+async def send(client: httpx.AsyncClient, tasks: int, rate: float) -> None:
+    """Post tasks at a rate, whether or not the earlier ones were answered."""
+    loop, start_s = asyncio.get_running_loop(), time.monotonic()
+    posts = []
+    for number in range(tasks):
+        await asyncio.sleep(max(0.0, start_s + number / rate - time.monotonic()))
+        posts.append(loop.create_task(client.post("/api/v1/publish", json=body(number))))
+    for answer in await asyncio.gather(*posts):
+        answer.raise_for_status()
+
+
+async def until_ended(log: Path, tasks: int) -> None:
+    """Wait until the worker has recorded the ends of so many tasks."""
+
+    async def has_all() -> bool:
+        return len(recorded_at(log)) >= tasks
+
+    await eventually(has_all, timeout_s=60.0, what=f"the ends of {tasks} tasks")
+
+
+def percentiles(values: list[float]) -> dict[str, float]:
+    marks = quantiles(values, n=100)
+    return {"p50": round(marks[49], 1), "p99": round(marks[98], 1), "max": round(max(values), 1)}
 
 
 def body(number: int) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def proxied(folder: Path, address: str, port: int) -> Iterator[str]:
     """Run nginx before an address; its own address, with the base path."""
     nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin")
     if nginx is None:
-        pytest.skip("needs nginx")
+        pytest.skip("nginx is not installed (Debian: apt install nginx-light)")
     folder.mkdir(parents=True, exist_ok=True)
     names = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem")]
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]

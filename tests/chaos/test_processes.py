@@ -154,7 +154,7 @@ def faketime() -> str | None:
 
 
 @pytest.mark.chaos
-@pytest.mark.skipif(faketime() is None, reason="libfaketime is not installed")
+@pytest.mark.skipif(faketime() is None, reason="libfaketime is not installed (Debian: apt install libfaketime)")
 @pytest.mark.parametrize(
     ("moves", "is_host"),
     [

@@ -75,7 +75,7 @@ async def failing(process: PythonProcess, path: Path, call: str, how: str) -> As
     """
     program = shutil.which("strace")
     if program is None:
-        pytest.skip("there is no strace, with which a system call is made to fail")
+        pytest.skip("strace, which makes a system call fail, is not installed (Debian: apt install strace)")
     assert process.child is not None
     log = path.parent / f"strace-{process.name}.log"
     argv = [program, "-f", "-o", "/dev/null", "-P", str(path), "-e", f"trace={call}"]

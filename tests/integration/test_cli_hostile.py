@@ -111,8 +111,11 @@ def test_a_hostile_id_and_address_of_a_published_post_are_refused_and_the_post_s
 
 def runs_of(task_ids: dict[str, str], folder: Path) -> dict[str, list[tuple[str, ...]]]:
     """What is run of every command, in an order that leaves each something to show."""
+    return runs_about_tasks(task_ids) | runs_about_other_things(task_ids, folder) | runs_about_files(task_ids, folder)
+
+
+def runs_about_tasks(task_ids: dict[str, str]) -> dict[str, list[tuple[str, ...]]]:
     ids = task_ids.values()
-    backup = str(folder / f"backup-{os.urandom(4).hex()}.db")
     return {
         "list": [
             ("list",),
@@ -140,6 +143,11 @@ def runs_of(task_ids: dict[str, str], folder: Path) -> dict[str, list[tuple[str,
             ("edit", *ids, "--patch", EVIL),
             ("show", task_ids["scheduled"]),
         ],
+    }
+
+
+def runs_about_other_things(task_ids: dict[str, str], folder: Path) -> dict[str, list[tuple[str, ...]]]:
+    return {
         "schedule": [
             ("schedule", "list"),
             ("schedule", "show", "evil"),
@@ -161,8 +169,17 @@ def runs_of(task_ids: dict[str, str], folder: Path) -> dict[str, list[tuple[str,
             ("limits",),
             ("limits", "resume", "--platform", EVIL),
         ],
-        "cancel": [("cancel", task_id) for task_id in (*ids, EVIL)] + [("cancel", *ids, EVIL, "--dry-run")],
+        "cancel": [("cancel", id_) for id_ in (*task_ids.values(), EVIL)]
+        + [("cancel", *task_ids.values(), EVIL, "--dry-run")],
         "resume": [("resume", "--dry-run"), ("resume",)],
+        "audit": [("audit",), ("audit", "--who", EVIL), ("audit", "--target", EVIL), ("audit", "--after", EVIL)],
+        "keys": [("keys", "list"), ("keys", "whoami"), ("keys", "revoke", EVIL), ("keys", "create", EVIL)],
+    }
+
+
+def runs_about_files(task_ids: dict[str, str], folder: Path) -> dict[str, list[tuple[str, ...]]]:
+    backup = str(folder / f"backup-{os.urandom(4).hex()}.db")
+    return {
         "health": [("health",), ("health", "--ready"), ("health", "--worker")],
         "doctor": [("doctor",), ("doctor", "--url", EVIL)],
         "archive": [("archive", "--older-than-days", "1"), ("archive", "--older-than-days", EVIL)],
@@ -180,8 +197,6 @@ def runs_of(task_ids: dict[str, str], folder: Path) -> dict[str, list[tuple[str,
             ("export", "--output", str(folder / "none" / EVIL)),
             ("export", "--output", str(folder / EVIL), "--resume"),
         ],
-        "audit": [("audit",), ("audit", "--who", EVIL), ("audit", "--target", EVIL), ("audit", "--after", EVIL)],
-        "keys": [("keys", "list"), ("keys", "whoami"), ("keys", "revoke", EVIL), ("keys", "create", EVIL)],
         "completion": [("completion", "zsh"), ("completion", EVIL)],
     }
 

@@ -242,7 +242,7 @@ def test_an_api_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.chaos
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed (Debian: apt install bash)")
 def test_bash_completes_commands_statuses_platforms_and_ids(up: Up) -> None:
     task_id = up.publish()
     up.wait_until_ended(task_id)

@@ -48,11 +48,14 @@ def check(program: str, given: Any, *arguments: str, path: Path = TOOLS) -> None
     assert done.returncode == 0, done.stderr
 
 
+PACKAGE_OF = {"systemd-analyze": "systemd", "docker": "docker.io", "haproxy": "haproxy"}
+
+
 def tool(name: str) -> str:
     """The path of a program that only some machines have."""
     found = shutil.which(name)
     if found is None:
-        pytest.skip(f"{name} is not on PATH; where it is, this test runs")
+        pytest.skip(f"{name} is not installed (Debian: apt install {PACKAGE_OF[name]})")
     return found
 
 

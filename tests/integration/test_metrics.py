@@ -114,7 +114,9 @@ async def test_foreign_values_in_place_of_the_numbers_are_overwritten(everpost: 
     assert (await scrape(everpost))["everpost_tasks_accepted_total", "douyin"] == 1
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool, of Prometheus")
+@pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="promtool is not installed (Debian: apt install prometheus)"
+)
 async def test_promtool_finds_nothing_to_complain_of(everpost: Stack) -> None:
     await everpost.wait_until_ended(await everpost.publish())
     page = (await everpost.client.get("/metrics")).content

@@ -97,7 +97,9 @@ def test_every_alert_is_documented_with_its_severity_and_has_a_test() -> None:
     assert expected == told.keys()
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)")
+@pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="promtool is not installed (Debian: apt install prometheus)"
+)
 @pytest.mark.parametrize(
     "arguments",
     [("check", "rules", "alerts.yaml"), ("test", "rules", "alerts_test.yaml"), ("check", "config", "prometheus.yaml")],

@@ -38,7 +38,7 @@ async def test_theirs(everpost):
 @pytest.mark.chaos
 @pytest.mark.parametrize("has_pytest_asyncio", [pytest.param(True, marks=pytest.mark.chaos), False])
 def test_a_test_that_anyio_runs_on_trio_is_told_to_run_on_asyncio(tmp_path: Path, has_pytest_asyncio: bool) -> None:
-    pytest.importorskip("trio")
+    pytest.importorskip("trio", reason="trio is not installed: pip install trio")
     if not has_pytest_asyncio:
         (tmp_path / "pytest_asyncio.py").write_text("raise ImportError('not installed')\n")
     (tmp_path / "test_theirs.py").write_text(THEIR_ANYIO_TEST)
@@ -122,7 +122,10 @@ def memory_map(pid: int) -> str:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the extra has no allocator elsewhere")
-@pytest.mark.skipif(find_library("atomic") is None, reason="libatomic, which the allocator needs, is not installed")
+@pytest.mark.skipif(
+    find_library("atomic") is None,
+    reason="libatomic, which the allocator needs, is not installed (Debian: apt install libatomic1)",
+)
 async def test_the_server_of_the_extra_comes_first_and_gets_an_allocator_and_one_on_path_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

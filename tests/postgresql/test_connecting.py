@@ -88,7 +88,7 @@ class PgBouncer:
 def pgbouncer_before(server: PostgresqlServer) -> Iterator[PgBouncer]:
     """A PgBouncer that runs; skips the test without one."""
     if shutil.which("pgbouncer") is None:
-        pytest.skip("needs pgbouncer")
+        pytest.skip("pgbouncer is not installed (Debian: apt install pgbouncer)")
     with TemporaryDirectory(dir=server.folder) as folder:
         Path(folder).chmod(0o755)
         bouncer = PgBouncer(server, Path(folder))

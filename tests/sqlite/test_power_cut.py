@@ -24,7 +24,7 @@ def trace_victim(folder: Path, synchronous: str) -> list[Call]:
     """What a program that accepts tasks and records outcomes does to its files, in order."""
     program = shutil.which("strace")
     if program is None:
-        pytest.skip("there is no strace, with which a program's writes are seen")
+        pytest.skip("strace, which shows a program's writes, is not installed (Debian: apt install strace)")
     log = folder / "calls.log"
     victim = [sys.executable, "-m", "sqlite.power_victim", str(folder / "everpost.db"), synchronous]
     tracer = [program, "-f", "-y", "-xx", "-s", "1000000", "-o", str(log), "-e", f"trace={TRACED}"]

@@ -25,7 +25,7 @@ ENDED = "SELECT count(*) FROM publish_tasks WHERE job_id = ?"
 
 pytestmark = [
     pytest.mark.chaos,
-    pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed, which kills at a system call"),
+    pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed (Debian: apt install strace)"),
 ]
 
 
