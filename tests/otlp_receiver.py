@@ -1,9 +1,7 @@
 """A server that receives spans by OTLP over HTTP (https://opentelemetry.io/docs/specs/otlp/), and decodes them."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import msgspec
@@ -13,6 +11,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from cli_support import until
+from http_receiver import Received, Reply, receiving
+
+PROTOBUF = "application/x-protobuf"
 
 
 class ReceivedSpan(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,8 +41,9 @@ class OtlpReceiver:
         bodies: Every request's body.
     """
 
-    def __init__(self, port: int) -> None:
-        self.address = f"http://127.0.0.1:{port}"
+    address = ""
+
+    def __init__(self) -> None:
         self.spans: list[ReceivedSpan] = []
         self.bodies: list[bytes] = []
 
@@ -62,31 +64,17 @@ class OtlpReceiver:
 
 @contextmanager
 def receiving_spans() -> Iterator[OtlpReceiver]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            assert self.path == "/v1/traces"
-            assert self.headers["content-type"] == "application/x-protobuf"
-            receiver.take(self.rfile.read(int(self.headers["content-length"])))
-            answer = ExportTraceServiceResponse().SerializeToString()
-            self.send_response(200)
-            self.send_header("content-type", "application/x-protobuf")
-            self.send_header("content-length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+    receiver = OtlpReceiver()
 
-        def log_message(self, *_: Any) -> None:
-            """Print nothing."""
+    def take(request: Received) -> Reply:
+        assert request.path == "/v1/traces"
+        assert request.headers["content-type"] == PROTOBUF
+        receiver.take(request.body)
+        return Reply(ExportTraceServiceResponse().SerializeToString(), content_type=PROTOBUF)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    receiver = OtlpReceiver(server.server_port)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with receiving(take) as port:
+        receiver.address = f"http://127.0.0.1:{port}"
         yield receiver
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def _received(service: str, span: Any) -> ReceivedSpan:

@@ -4,10 +4,7 @@ import json
 import os
 import re
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -17,6 +14,7 @@ from cli_support import STYLE, Up, on_terminal, run_process, serving
 from everpost.cli import COMMANDS
 from everpost.printable import is_printable
 from everpost.task.place import Place
+from http_receiver import Received, Reply, receiving
 from store_kit import kit_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it looks at processes through /proc")
@@ -33,39 +31,16 @@ SHOW_NO_TASKS = {
 }
 
 
-class HostilePlatform(BaseHTTPRequestHandler):
-    """Accepts every post, and answers with an id and an address that must not be printed."""
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
-        body = json.dumps({"id": EVIL, "url": f"https://example.test/{EVIL}"}).encode()
-        self.send_response(200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def hostile_platform() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), HostilePlatform)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def accept(_: Received) -> Reply:
+    """Accept a post, with an id and an address that must not be printed."""
+    return Reply(json.dumps({"id": EVIL, "url": f"https://example.test/{EVIL}"}).encode())
 
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     folder = tmp_path_factory.mktemp("hostile")
-    with hostile_platform() as url:
-        options = f'options = {{ url = "{url}", allow_http = true, allow_private = true }}'
+    with receiving(accept) as port:
+        options = f'options = {{ url = "http://127.0.0.1:{port}/", allow_http = true, allow_private = true }}'
         (folder / "platforms.toml").write_text(f'[platforms.evil]\nid = 66\npublisher = "webhook"\n{options}\n')
         with serving(folder, PLATFORMS=str(folder / "platforms.toml")) as up:
             yield up

@@ -71,7 +71,16 @@ async def test_what_clients_sent_is_text_in_a_page(api: Api) -> None:
         assert "<img src=x>" not in page
 
 
-@pytest.mark.parametrize("proof", [{}, {"origin": "null"}, {"origin": "https://evil.test"}, {"sec-fetch-site": "none"}])
+@pytest.mark.parametrize(
+    "proof",
+    [
+        {},
+        {"origin": "null"},
+        {"origin": "https://evil.test"},
+        {"sec-fetch-site": "none"},
+        {"sec-fetch-site": "cross-site"},
+    ],
+)
 async def test_a_form_without_proof_that_a_page_of_this_server_sent_it_changes_nothing(
     api: Api, proof: dict[str, str]
 ) -> None:

@@ -5,16 +5,15 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from everpost.error_reports import MOST_A_MINUTE, start_error_reports
 from everpost.redaction import USUALLY
+from http_receiver import Received, Reply, receiving
 
 SECRET = "raw-value-of-a-token"
 
@@ -53,8 +52,9 @@ reports.close()
 
 
 class Ingest:
-    def __init__(self, port: int) -> None:
-        self.dsn = f"http://publickey@127.0.0.1:{port}/42"
+    dsn = ""
+
+    def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
         self.bodies: list[str] = []
 
@@ -72,29 +72,17 @@ class Ingest:
 
 @contextmanager
 def sentry() -> Iterator[Ingest]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            assert self.path == "/api/42/envelope/"
-            body = self.rfile.read(int(self.headers["content-length"]))
-            received.take(gzip.decompress(body) if self.headers.get("content-encoding") == "gzip" else body)
-            self.send_response(200)
-            self.send_header("content-length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
+    received = Ingest()
 
-        def log_message(self, *_: Any) -> None:
-            """Print nothing."""
+    def take(request: Received) -> Reply:
+        assert request.path == "/api/42/envelope/"
+        is_packed = request.headers.get("content-encoding") == "gzip"
+        received.take(gzip.decompress(request.body) if is_packed else request.body)
+        return Reply()
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    received = Ingest(server.server_port)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with receiving(take) as port:
+        received.dsn = f"http://publickey@127.0.0.1:{port}/42"
         yield received
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture(scope="module")

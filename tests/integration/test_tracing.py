@@ -3,10 +3,8 @@
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -17,6 +15,7 @@ from cli_support import Up, serving, until
 from everpost.cli.uplock import find_up
 from everpost.clock import system_clock, to_text
 from everpost.tracing import is_wanted, start_tracing
+from http_receiver import Received, Reply, receiving
 from otlp_receiver import OtlpReceiver, ReceivedSpan, receiving_spans
 
 SECRET = "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQ="
@@ -30,8 +29,9 @@ SERVER, CLIENT, CONSUMER, INTERNAL = 2, 3, 5, 1
 class Platform:
     """A receiver of posts and callbacks; it keeps their headers, and refuses posts whose title says so."""
 
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
+    url = ""
+
+    def __init__(self) -> None:
         self.received: list[tuple[str, dict[str, str]]] = []
 
     def headers_of(self, path: str, number: int = 0) -> dict[str, str]:
@@ -43,30 +43,18 @@ class Platform:
 
 @contextmanager
 def platform() -> Iterator[Platform]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            served.received.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
-            refused = "refuse" in str(body.get("title", "")) or "refuse" in str(body)
-            self.send_response(422 if refused and self.path == "/post" else 200)
-            answer = json.dumps({"error": f"refused {HOSTILE}"}).encode()
-            self.send_header("content-length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+    served = Platform()
 
-        def log_message(self, *_: Any) -> None:
-            """Print nothing."""
+    def answer(request: Received) -> Reply:
+        body = json.loads(request.body)
+        served.received.append((request.path, dict(request.headers)))
+        refused = "refuse" in str(body.get("title", "")) or "refuse" in str(body)
+        told = json.dumps({"error": f"refused {HOSTILE}"}).encode()
+        return Reply(told, status=422 if refused and request.path == "/post" else 200)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    served = Platform(server.server_port)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with receiving(answer) as port:
+        served.url = f"http://127.0.0.1:{port}"
         yield served
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture(scope="module")
