@@ -187,7 +187,8 @@ CREATE TABLE file_records (
     height        INTEGER,
     changed_ns    INTEGER,                                 -- the file's time of change when its digest was made
     created_at    TEXT,
-    used_at       TEXT                                     -- when a task that names it ended last
+    used_at       TEXT,                                    -- when a task that names it ended last
+    submitted_by  TEXT                                     -- the name of the caller that uploaded it
 );
 CREATE INDEX file_records_root ON file_records (root, size_bytes) WHERE root IS NOT NULL;
 CREATE UNIQUE INDEX file_records_place ON file_records (root, file_path) WHERE root IS NOT NULL;
@@ -207,7 +208,8 @@ CREATE TABLE file_uploads (
     size_bytes INTEGER,                                    -- NULL: not known yet
     metadata   TEXT NOT NULL DEFAULT '',                   -- of the client, see tus.io
     created_at TEXT NOT NULL,
-    expires_at TEXT NOT NULL
+    expires_at TEXT NOT NULL,
+    submitted_by TEXT                                      -- the name of the caller that began it
 ) WITHOUT ROWID;
 CREATE INDEX file_uploads_expires ON file_uploads (expires_at);
 

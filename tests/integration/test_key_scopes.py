@@ -13,8 +13,10 @@ from api_support import BATCH, NDJSON, PUBLISH, Api, assert_problem, running_val
 from everpost.access import Role
 from everpost.embedded import EmbeddedValkey
 from integration.test_keys import TOKEN, client, make
+from media_samples import png
 
-TASKS = "/api/v1/tasks"
+TASKS, FILES = "/api/v1/tasks", "/api/v1/files"
+PNG = png(8, 8)
 LATER = "2030-01-01T00:00:00Z"
 INSIDE: list[dict[str, Any]] = [
     {"platform": "douyin", "account_id": "any", "title": "1"},
@@ -48,6 +50,11 @@ async def mei(api: Api) -> AsyncIterator[httpx.AsyncClient]:
     key = await make(api, "mei", Role.OPERATOR, platforms=["douyin"], accounts=["bilibili/studio"])
     async with client(api, key) as mei:
         yield mei
+
+
+async def uploaded(caller: httpx.AsyncClient) -> str:
+    """The id of a new file."""
+    return str((await caller.post(FILES, content=PNG)).json()["file_id"])
 
 
 async def published(api: Api, items: list[dict[str, Any]]) -> list[str]:
@@ -148,6 +155,58 @@ async def test_only_work_that_was_limited_to_the_scope_can_be_followed(api: Api,
             api, await make(api, f"li of {own['operation_id']}", Role.VIEWER, platforms=["douyin"])
         ) as li:
             assert_problem(await li.get(f"/api/v1/operations/{own['operation_id']}"), 404, "operation_not_found")
+
+
+async def test_files_of_other_callers_are_not_there(api: Api, mei: httpx.AsyncClient) -> None:
+    own, others = await uploaded(mei), await uploaded(api.client)
+    assert ((await mei.get(f"{FILES}/{own}")).json()["data"]["submitted_by"]) == "mei"
+    assert [one["file_id"] for one in (await mei.get(FILES)).json()["data"]] == [own]
+    assert (await api.client.get(f"{FILES}/{own}/content")).content == PNG
+    begun = (await api.client.post(FILES, headers={"tus-resumable": "1.0.0", "upload-length": "9"})).json()["file_id"]
+    part = {"tus-resumable": "1.0.0", "upload-offset": "0", "content-type": "application/offset+octet-stream"}
+    for method, file_id, rest in (
+        ("GET", others, ""), ("HEAD", others, ""), ("GET", others, "/content"), ("DELETE", others, ""),
+        ("GET", begun, ""), ("PATCH", begun, ""), ("DELETE", begun, ""),
+    ):  # fmt: skip
+        refused = await mei.request(method, f"{FILES}/{file_id}{rest}", headers=part if method == "PATCH" else {})
+        assert refused.status_code == 404, (method, rest, refused.text)
+    (inside, *_) = await published(api, INSIDE)
+    data = {"files": [{"file_id": own}, {"file_id": others}]}
+    recurring = {"name": "r", "cron": "0 9 * * MON", "data": {**INSIDE[0], **data}}
+    for method, path, body in (
+        ("POST", PUBLISH, {**INSIDE[0], "file_id": others}), ("POST", PUBLISH, {**INSIDE[0], **data}),
+        ("POST", PUBLISH, {**INSIDE[0], "file_path": "x.png", "file_id": others}),
+        ("PATCH", f"{TASKS}/{inside}", data), ("POST", f"{TASKS}/retry/{inside}", {"data": data}),
+        ("POST", f"{TASKS}/batch/edit", {"task_ids": [inside], "data": data}), ("POST", "/api/v1/recurring", recurring),
+    ):  # fmt: skip
+        assert_problem(await mei.request(method, path, json=body), 422, "unknown_file")
+    assert (await mei.patch(f"{TASKS}/{inside}", json={"files": [{"file_id": own}]})).status_code == 200
+    assert (await mei.delete(f"{FILES}/{others}")).status_code == 404
+    assert (await api.client.get(f"{FILES}/{others}/content")).content == PNG
+
+
+async def test_a_file_is_read_while_a_task_in_the_scope_names_it(api: Api, mei: httpx.AsyncClient) -> None:
+    file_id = await uploaded(api.client)
+    outside = await api.publish(**OUTSIDE[0], file_id=file_id, schedule_time=LATER)
+    assert (await mei.get(f"{FILES}/{file_id}")).status_code == 404
+    inside = await api.publish(**INSIDE[2], file_id=file_id, schedule_time=LATER)
+    assert (await mei.get(f"{FILES}/{file_id}")).json()["data"]["used_by"] == [inside]
+    assert (await mei.get(f"{FILES}/{file_id}/content")).content == PNG
+    in_use = await mei.delete(f"{FILES}/{file_id}")
+    assert_problem(in_use, 409, "file_in_use")
+    assert in_use.json()["task_ids"] == [inside]
+    assert (await mei.post(f"{TASKS}/cancel/{inside}")).status_code == 200
+    assert (await mei.get(f"{FILES}/{file_id}/content")).status_code == 404
+    assert (await mei.get(f"{FILES}/{file_id}/content", params={"task_id": outside})).status_code == 404
+    page = (await mei.get(f"/tasks/{inside}", headers=HTML)).text
+    assert (address := f"{FILES[1:]}/{file_id}/content?task_id={inside}") in page
+    assert (await mei.get(f"/{address}")).content == PNG
+    assert (await mei.get(f"{FILES}/{await uploaded(api.client)}/content", params={"task_id": inside})).is_client_error
+    own = await uploaded(mei)
+    await api.publish(**OUTSIDE[0], file_id=own, schedule_time=LATER)
+    refused = await mei.delete(f"{FILES}/{own}")
+    assert_problem(refused, 409, "file_in_use")
+    assert refused.json()["task_ids"] == []
 
 
 async def test_accounts_limits_and_recurring_posts_outside_are_hidden(api: Api, mei: httpx.AsyncClient) -> None:

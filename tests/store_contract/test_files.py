@@ -75,6 +75,33 @@ async def test_a_record_is_found_as_it_was_kept(store: Store) -> None:
     assert await store.files.find_upload(file_id_of(1)) is None
 
 
+async def test_a_file_has_the_name_of_who_uploaded_it(store: Store) -> None:
+    upload = upload_of(1, submitted_by="mei")
+    await store.files.begin_upload(upload, 0)
+    assert await store.files.find_upload(file_id_of(1)) == upload
+    kept = await store.files.keep(record_of(1, submitted_by="mei"))
+    assert kept.submitted_by == "mei"
+    for number in (2, 3):
+        await add_upload(store, number, submitted_by=None if number == 2 else "shop")
+    await store.files.keep(record_of(4, root="folder"))
+    pages = [await store.files.page(None, 10, name) for name in (None, "mei", "no")]
+    assert [[int(one.file_id, 16) for one in page] for page in pages] == [[4, 3, 2, 1], [4, 1], [4]]
+    await store.files.begin_upload(upload_of(5, submitted_by="mei"), 0)
+    assert await store.files.take_expired_uploads(MUCH_LATER, 9) == [upload_of(5, submitted_by="mei")]
+
+
+async def test_users_of_a_file_are_those_that_a_scope_reaches(store: Store) -> None:
+    await add_upload(store, 1)
+    accounts = {"a": ("douyin", "x"), "b": ("douyin", "y"), "c": ("bilibili", "x")}
+    tasks = [
+        make_task(task_id, file_ids=(file_id_of(1),), platform=platform, account_id=account_id)
+        for task_id, (platform, account_id) in accounts.items()
+    ]
+    await accept(store, *tasks)
+    for reach, users in ((None, "abc"), ((), ""), (("douyin",), "ab"), (("douyin\ny", "bilibili"), "bc"), (("x",), "")):
+        assert sorted(await store.files.users(file_id_of(1), reach)) == list(users)
+
+
 async def test_a_record_that_is_kept_twice_is_one_record(store: Store) -> None:
     kept = await add_upload(store, 1)
     assert await store.files.keep(record_of(1, filename="other")) == kept

@@ -78,6 +78,11 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         return RIGHTS_OF_ROLE[self.role]
 
     @property
+    def submits_as(self) -> str | None:
+        """The name that its tasks and uploads have; None while neither a token nor a key is set."""
+        return None if self.name == ANONYMOUS else self.name
+
+    @property
     def is_limited(self) -> bool:
         """Whether the caller has a scope, so that it sees some platforms or accounts only."""
         return self.platforms is not None or self.accounts is not None

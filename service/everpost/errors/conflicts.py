@@ -200,7 +200,8 @@ class FileInUse(Conflict):
     code = "file_in_use"
 
     def __init__(self, task_ids: Sequence[str]) -> None:
-        super().__init__(f"Unfinished tasks name the file: {', '.join(task_ids)}. Cancel them, or wait for their end.")
+        named = f": {', '.join(task_ids)}. Cancel them, or wait" if task_ids else ". Wait"
+        super().__init__(f"Unfinished tasks name the file{named} for their end.")
         self.task_ids = list(task_ids)
 
 

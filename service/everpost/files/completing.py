@@ -73,6 +73,7 @@ class Completion:
             duration=facts.duration_s,
             changed_ns=changed_ns,
             created_at=to_text(self._clock()),
+            submitted_by=upload.submitted_by,
         )
         kept = await self._keep(record)
         log.info("file.stored", file_id=kept.file_id, size_bytes=kept.size_bytes, content_type=kept.content_type)

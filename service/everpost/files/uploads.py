@@ -52,7 +52,9 @@ class Uploads:
         """Let the threads end."""
         self._disk.close()
 
-    async def begin(self, filename: str, size_bytes: int | None, metadata: str = "") -> Upload:
+    async def begin(
+        self, filename: str, size_bytes: int | None, metadata: str = "", submitted_by: str | None = None
+    ) -> Upload:
         """Begin an upload.
 
         Raises:
@@ -70,6 +72,7 @@ class Uploads:
             metadata=metadata,
             created_at=to_text(now_ms),
             expires_at=to_text(now_ms + self._reservations.kept_ms),
+            submitted_by=submitted_by,
         )
         try:
             await self._disk.run(self._folder.make_room, upload.file_id, upload.size_bytes or 0)

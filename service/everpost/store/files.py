@@ -30,6 +30,7 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
         last_platform: The platform of that task.
         last_accounts: The accounts it was published with, as a JSON list, the latest one last.
         used_at: When a task that names it ended last.
+        submitted_by: The name of the caller that uploaded it; None of a file that was not uploaded, or without keys.
         number: Its place in lists.
     """
 
@@ -50,6 +51,7 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
     published_at: str | None = None
     last_platform: str | None = None
     last_accounts: str | None = None
+    submitted_by: str | None = None
     number: int = 0
 
 
@@ -61,6 +63,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
         size_bytes: How long the file will be; None if the client has not said it yet.
         metadata: The client's `Upload-Metadata`, unchanged.
         expires_at: It is removed after this time.
+        submitted_by: The name of the caller that began it; None without keys.
     """
 
     file_id: str
@@ -69,6 +72,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     metadata: str = ""
     created_at: str
     expires_at: str
+    submitted_by: str | None = None
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -152,11 +156,19 @@ class Files(Protocol):
     async def find_placed(self, root: str, file_paths: Sequence[str]) -> dict[str, FileRecord]:
         """The records of files in a registered folder, by path."""
 
-    async def page(self, before: int | None, limit: int) -> list[FileRecord]:
-        """Records, the newest first: those with a `number` below `before`."""
+    async def page(self, before: int | None, limit: int, submitted_by: str | None = None) -> list[FileRecord]:
+        """Records, the newest first: those with a `number` below `before`.
 
-    async def users(self, file_id: str) -> list[str]:
-        """Unfinished tasks that name a file, at most `MOST_USERS`."""
+        Args:
+            submitted_by: Leave out what other callers uploaded. Files of other folders are not left out.
+        """
+
+    async def users(self, file_id: str, reach: Sequence[str] | None = None) -> list[str]:
+        """Unfinished tasks that name a file, at most `MOST_USERS`.
+
+        Args:
+            reach: Only those that a caller with this scope reaches; see `everpost.store.history.TaskFilter`.
+        """
 
     async def remove(self, file_id: str) -> Removed:
         """Remove a record, unless an unfinished task names it."""

@@ -93,10 +93,10 @@ COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
         Table.FILES: (
             "filename", "filesize", "file_path", "upload_time", "status", "published_at", "last_platform",
             "last_accounts", "title", "description", "tags", "cover_image", "duration", "file_id", "root", "size_bytes",
-            "sha256", "content_type", "width", "height", "changed_ns", "created_at", "used_at",
+            "sha256", "content_type", "width", "height", "changed_ns", "created_at", "used_at", "submitted_by",
         ),
         Table.FILE_ROOTS: ("name", "folder"),
-        Table.UPLOADS: ("file_id", "filename", "size_bytes", "metadata", "created_at", "expires_at"),
+        Table.UPLOADS: ("file_id", "filename", "size_bytes", "metadata", "created_at", "expires_at", "submitted_by"),
         Table.FILE_USES: ("file_id", "task_id"),
         Table.ACCOUNTS: (
             "platform", "account_id", "title", "options", "credentials", "timezone", "status", "reason", "since",

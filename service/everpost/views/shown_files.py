@@ -15,6 +15,7 @@ class FileView(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         status: `uploading`, `pending` (no task with it has succeeded) or `published`; another text of an inherited
             record.
+        submitted_by: The name of the caller that uploaded it; null if no keys were used.
         folder: The registered folder it is in; null for an uploaded file.
         offset: How many bytes of an upload have arrived.
         last_accounts: The accounts it was published with, the latest one last.
@@ -34,6 +35,7 @@ class FileView(msgspec.Struct, frozen=True, kw_only=True):
     folder: str | None = None
     file_path: str | None = None
     created_at: str | None = None
+    submitted_by: str | None = None
     published_at: str | None = None
     last_platform: str | None = None
     last_accounts: list[str] = []
@@ -58,6 +60,7 @@ def view_of(record: FileRecord, used_by: Sequence[str] | None = None) -> FileVie
         folder=None if is_uploaded else record.root,
         file_path=None if is_uploaded else record.file_path,
         created_at=record.created_at,
+        submitted_by=record.submitted_by,
         published_at=record.published_at,
         last_platform=record.last_platform,
         last_accounts=_accounts(record.last_accounts),
@@ -74,6 +77,7 @@ def view_of_upload(upload: Upload, offset: int) -> FileView:
         size_bytes=upload.size_bytes,
         offset=offset,
         created_at=upload.created_at,
+        submitted_by=upload.submitted_by,
         expires_at=upload.expires_at,
     )
 

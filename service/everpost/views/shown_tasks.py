@@ -1,8 +1,10 @@
 """Tasks in the form of answers. Only places have other names: clients know the tables of the original system."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from typing import Any
 
+import msgspec
 from msgspec.structs import asdict
 
 from everpost.queue.progress import Progress
@@ -90,3 +92,12 @@ def detail_view(
     retries = [Retry(**{**asdict(retry), "place": NAMES[retry.place]}) for retry in task.retries]
     shown = {"place": NAMES[task.place], "retries": retries, "status": status}
     return TaskDetail(**asdict(task) | shown, progress=progress, waits_for=waits_for)
+
+
+def decoded(data: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A task's data with its members decoded."""
+    if data is None:
+        return None
+    return {
+        name: msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value for name, value in data.items()
+    }

@@ -81,20 +81,27 @@ def need_patch_in_reach(caller: Caller, patch: Mapping[str, object], path: str =
 
 def reached(request: ApiRequest, wanted: TaskFilter) -> TaskFilter:
     """The filter, limited to what the caller reaches."""
-    caller = caller_of(request)
+    caller, catalogue = caller_of(request), services_of(request).catalogue
     if not caller.is_limited:
         return wanted
-    catalogue = services_of(request).catalogue
     platforms = {platform for platform, _ in caller.accounts or ()} | (caller.platforms or frozenset())
     spellings = tuple(text for platform in sorted(platforms) for text in _spellings(catalogue, platform))
+    only = wanted.platform or spellings  # so that an index is followed
+    return msgspec.structs.replace(wanted, platform=only, reach=reach_of(services_of(request), caller))
+
+
+def reach_of(services: Services, caller: Caller) -> tuple[str, ...] | None:
+    """The scope of a caller as `TaskFilter.reach` has it; None if it reaches all."""
+    if not caller.is_limited:
+        return None
+    catalogue = services.catalogue
     accounts = tuple(
         f"{text}\n{account_id}"
         for platform, account_id in sorted(caller.accounts or ())
         for text in _spellings(catalogue, platform)
     )
     whole = tuple(text for platform in sorted(caller.platforms or ()) for text in _spellings(catalogue, platform))
-    only = wanted.platform or spellings  # so that an index is followed
-    return msgspec.structs.replace(wanted, platform=only, reach=(*whole, *accounts))
+    return (*whole, *accounts)
 
 
 def _spellings(catalogue: Catalogue, platform: str) -> tuple[str, ...]:
@@ -139,7 +146,7 @@ async def check_operation(request: ApiRequest, operation_id: str) -> None:
         return
     found = await services_of(request).store.operations.find(operation_id)
     wanted = None if found is None else read_request(found[0].request).filter
-    own = frozenset(reached(request, TaskFilter()).reach or ())
+    own = frozenset(reach_of(services_of(request), caller) or ())
     if wanted is None or wanted.reach is None or not own.issuperset(wanted.reach):
         raise OperationNotFound(operation_id[:MAX_ID])
 

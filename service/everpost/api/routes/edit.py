@@ -13,6 +13,7 @@ from everpost.actions.bulk import BulkKind
 from everpost.actions.edit import PUBLISH_NOW, read_patch
 from everpost.api.http.audited import audited, note_of
 from everpost.api.http.bodies import MERGE_PATCH, headers_of, read_json_body
+from everpost.api.http.file_reach import need_files_in_reach
 from everpost.api.http.json_answer import JSON, JsonAnswer
 from everpost.api.http.reach import need_patch_in_reach
 from everpost.api.http.rights import caller_of, needs
@@ -122,6 +123,7 @@ async def edit_task(
     data = services.hiding.unshown(read_patch(decode_json(body)))
     encode_json(data)
     need_patch_in_reach(caller_of(request), data)
+    await need_files_in_reach(services, caller_of(request), data)
     note = note_of(request)
     note.about(checked_id(task_id), by=by, why=why, members=sorted(data))
     grounds = note.grounds(by)

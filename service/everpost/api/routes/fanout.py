@@ -12,6 +12,7 @@ from msgspec import Meta
 from everpost.access import Caller, Right
 from everpost.api.http.audited import audited, note_of
 from everpost.api.http.bodies import headers_of, read_json_body, read_optional_object
+from everpost.api.http.file_reach import need_files_in_reach
 from everpost.api.http.json_answer import JSON, JsonAnswer
 from everpost.api.http.reach import need_patch_in_reach
 from everpost.api.http.rights import caller_of, needs
@@ -225,6 +226,7 @@ async def retry_fanout(request: ApiRequest, fanout_id: FanoutId, force: RetryUnk
     body = await read_optional_object(request, RetryBody, services.settings.max_body)
     patch = None if body is None or body.data is None else services.hiding.unshown(body.data, "$.data")
     need_patch_in_reach(caller_of(request), patch or {}, "$.data")
+    await need_files_in_reach(services, caller_of(request), patch, "$.data")
     answer = await services.fanouts.retry(checked_id(fanout_id), force=force, patch=patch)
     note_of(request).about(
         fanout_id, operation_id=answer.operation_id, force=force, members=sorted(patch or ()), tasks=answer.total

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import msgspec
-from litestar import HttpMethod, delete, get, post, route
+from litestar import delete, get, post
 from litestar.params import PathParameter, QueryParameter
 
 from everpost.access import Right
@@ -13,8 +13,9 @@ from everpost.api.files import tus
 from everpost.api.files.bodies import FORM, FormFile, check_coding, is_form
 from everpost.api.http.audited import audited, note_of
 from everpost.api.http.bodies import Headers, headers_of, read_chunks
+from everpost.api.http.file_reach import check_deletable, is_file_reached, is_own, shown_users
 from everpost.api.http.json_answer import BareAnswer, JsonAnswer
-from everpost.api.http.rights import needs
+from everpost.api.http.rights import caller_of, needs
 from everpost.api.openapi.describe import Body, Header, documented
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.errors import FileInUse, FileNotFound, ServiceError
@@ -128,7 +129,7 @@ async def upload_file(
     else:
         length = headers.get(b"content-length")
         name, size_bytes, chunks = filename, None if length is None else int(length), read_chunks(request)
-    upload = await services.uploads.begin(name or NAMELESS, size_bytes)
+    upload = await services.uploads.begin(name or NAMELESS, size_bytes, submitted_by=caller_of(request).submits_as)
     record = await services.uploads.receive_whole(upload, chunks)
     answer = FileAnswer(success=True, message="File stored", file_id=record.file_id, data=view_of(record))
     return JsonAnswer(answer, 201, headers={"location": _address(record.file_id)})
@@ -137,7 +138,8 @@ async def upload_file(
 async def _begin_upload(request: ApiRequest, services: Services, headers: Headers) -> JsonAnswer:
     tus.check_version(headers)
     metadata = tus.upload_metadata(headers)
-    upload = await services.uploads.begin(tus.filename_in(metadata), tus.upload_length(headers), metadata)
+    name, length = tus.filename_in(metadata), tus.upload_length(headers)
+    upload = await services.uploads.begin(name, length, metadata, caller_of(request).submits_as)
     receipt = Receipt(0)
     if headers.get(b"content-type", b"").lower() == tus.OFFSET_STREAM.encode():
         receipt = await services.uploads.receive(upload, 0, read_chunks(request))
@@ -156,27 +158,11 @@ def _address(file_id: str) -> str:
     return f"/api/v1/files/{file_id}"
 
 
-@route(
-    "/files",
-    http_method=HttpMethod.OPTIONS,
-    summary="Show how to upload",
-    description="The version and the extensions of tus (tus.io), for clients that upload by it.",
-    tags=["Files"],
-    opt=needs(Right.READ, scoped=True),
-    **documented(None, status=204, description="The headers say it."),
-)
-async def show_upload_options(request: ApiRequest) -> BareAnswer:
-    """Answer with what uploads can do."""
-    most_bytes = services_of(request).uploads.most_bytes
-    return BareAnswer(
-        204, {**tus.OPTIONS_HEADERS, "tus-max-size": str(most_bytes), "allow": "GET, HEAD, OPTIONS, POST"}
-    )
-
-
 @get(
     "/files",
     summary="List files",
-    description="Uploaded files, and those of registered folders and of the original, the newest first.",
+    description="Uploaded files, and those of registered folders and of the original, the newest first. A key with a "
+    "scope sees no other caller's uploads.",
     tags=["Files"],
     opt=needs(Right.READ, scoped=True),
     **documented(FileListAnswer, description="A page of files."),
@@ -189,7 +175,8 @@ async def list_files(
     """Answer with a page of files."""
     services = services_of(request)
     files = services.store.files
-    records = await files.page(cursor, limit)
+    caller = caller_of(request)
+    records = await files.page(cursor, limit, caller.name if caller.is_limited else None)
     usage, quota_bytes = await files.usage(), services.settings.files_quota or None
     following = records[-1].number if len(records) == limit else None
     shown = FileUsage(**msgspec.structs.asdict(usage), quota_bytes=quota_bytes)
@@ -218,13 +205,16 @@ async def show_file(request: ApiRequest, file_id: FileId) -> JsonAnswer:
     with tus_errors(headers):
         if tus.is_tus(headers):
             tus.check_version(headers)
-        return await _show(services, checked_file_id(file_id))
+        return await _show(request, services, checked_file_id(file_id))
 
 
-async def _show(services: Services, file_id: str) -> JsonAnswer:
+async def _show(request: ApiRequest, services: Services, file_id: str) -> JsonAnswer:
+    caller = caller_of(request)
     record = (await services.store.files.find([file_id])).get(file_id)
     if record is None and (found := await services.uploads.find(file_id)) is not None:
         upload, receipt = found
+        if not is_own(caller, upload):
+            raise FileNotFound(file_id)
         if receipt.record is None:
             length = {"upload-defer-length": "1"} if upload.size_bytes is None else {}
             length |= {} if upload.size_bytes is None else {"upload-length": str(upload.size_bytes)}
@@ -232,9 +222,9 @@ async def _show(services: Services, file_id: str) -> JsonAnswer:
             given = {**upload_headers(upload, receipt.offset), **length, "cache-control": "no-store"}
             return _file_answer(view_of_upload(upload, receipt.offset), given)
         record = receipt.record
-    if record is None:
+    if record is None or not await is_file_reached(services, caller, record):
         raise FileNotFound(file_id)
-    users = await services.store.files.users(file_id)
+    users = await shown_users(request, file_id)
     size = str(record.size_bytes or 0)
     given = {**tus.RESUMABLE, "upload-offset": size, "upload-length": size, "cache-control": "no-store"}
     return _file_answer(view_of(record, users), given)
@@ -277,16 +267,19 @@ async def delete_file(request: ApiRequest, file_id: FileId) -> JsonAnswer:
         if tus.is_tus(headers):
             tus.check_version(headers)
         note_of(request).about(checked_file_id(file_id))
-        view = await _delete(services, file_id)
+        view = await _delete(request, services, file_id)
     if tus.is_tus(headers):
         return BareAnswer(204, tus.RESUMABLE)
     return JsonAnswer(FileAnswer(success=True, message="File deleted", file_id=file_id, data=view))
 
 
-async def _delete(services: Services, file_id: str) -> FileView:
+async def _delete(request: ApiRequest, services: Services, file_id: str) -> FileView:
+    caller = caller_of(request)
+    if caller.is_limited:
+        await check_deletable(services, caller, file_id)
     removed = await services.store.files.remove(file_id)
     if removed.users:
-        raise FileInUse(removed.users)
+        raise FileInUse(await shown_users(request, file_id) if caller.is_limited else removed.users)
     if removed.record is not None:
         if removed.record.root == UPLOADS:
             await services.uploads.unlink_stored(removed.record)

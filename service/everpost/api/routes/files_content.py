@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated
 
-from litestar import get, patch
+from litestar import HttpMethod, get, patch, route
 from litestar.params import QueryParameter
 from litestar.response.base import ASGIResponse
 
@@ -12,8 +12,9 @@ from everpost.api.files import tus
 from everpost.api.files.content import FileContent, content_headers, etag_of, is_known, range_of
 from everpost.api.files.signed import SIGNED
 from everpost.api.http.bodies import headers_of, read_chunks
+from everpost.api.http.file_reach import is_file_reached, is_named_by, is_own
 from everpost.api.http.json_answer import BareAnswer
-from everpost.api.http.rights import needs
+from everpost.api.http.rights import caller_of, needs
 from everpost.api.openapi.describe import Body, Header, documented
 from everpost.api.routes.files import (
     BYTES,
@@ -28,12 +29,30 @@ from everpost.api.routes.files import (
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import FileNotFound, RangeNotSatisfiable
 from everpost.publishing import PublishError
+from everpost.task.model import MAX_ID
 
 RANGE = Header("Range", "A part of the file.", "bytes=0-1023")
 ETAG = Header(
     "ETag", "The SHA-256 of the content.", '"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"'
 )
 CONTENT_RANGE = Header("Content-Range", "The part that is sent.", "bytes 0-1023/1048576")
+
+
+@route(
+    "/files",
+    http_method=HttpMethod.OPTIONS,
+    summary="Show how to upload",
+    description="The version and the extensions of tus (tus.io), for clients that upload by it.",
+    tags=["Files"],
+    opt=needs(Right.READ, scoped=True),
+    **documented(None, status=204, description="The headers say it."),
+)
+async def show_upload_options(request: ApiRequest) -> BareAnswer:
+    """Answer with what uploads can do."""
+    most_bytes = services_of(request).uploads.most_bytes
+    return BareAnswer(
+        204, {**tus.OPTIONS_HEADERS, "tus-max-size": str(most_bytes), "allow": "GET, HEAD, OPTIONS, POST"}
+    )
 
 
 @patch(
@@ -65,7 +84,7 @@ async def continue_upload(request: ApiRequest, file_id: FileId) -> BareAnswer:
         offset = tus.number_in(headers, "Upload-Offset")
         length = tus.number_in(headers, "Upload-Length") if b"upload-length" in headers else None
         upload = await services.store.files.find_upload(checked_file_id(file_id))
-        if upload is None:
+        if upload is None or not is_own(caller_of(request), upload):
             raise FileNotFound(file_id)
         receipt = await services.uploads.receive(upload, offset, read_chunks(request), size_bytes=length)
         return BareAnswer(204, upload_headers(upload, receipt.offset))
@@ -92,12 +111,19 @@ async def download_file(
     file_id: FileId,
     expires: Annotated[int | None, QueryParameter(description="Of a signed address: when its time is over.")] = None,
     signature: Annotated[str | None, QueryParameter(description="Of a signed address: its signature.")] = None,
+    task_id: Annotated[
+        str | None,
+        QueryParameter(max_length=MAX_ID, description="A task that names the file: a key that reaches it reads it."),
+    ] = None,
 ) -> ASGIResponse:
     """Answer with the content of a file. `LinkCheck` has checked the signature."""
     del expires, signature
     headers, services = headers_of(request), services_of(request)
     record = (await services.store.files.find([checked_file_id(file_id)])).get(file_id)
-    if record is None:
+    if record is None or not (
+        await is_file_reached(services, caller_of(request), record)
+        or (task_id is not None and await is_named_by(request, task_id, file_id))
+    ):
         raise FileNotFound(file_id)
     try:
         media = await services.files.media_of(record)

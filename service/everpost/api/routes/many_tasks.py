@@ -11,6 +11,7 @@ from everpost.actions.bulk import BulkAnswer, BulkKind, BulkRequest
 from everpost.actions.edit import PUBLISH_NOW
 from everpost.api.http.audited import audited, by_of, note_of
 from everpost.api.http.bodies import read_object
+from everpost.api.http.file_reach import need_files_in_reach
 from everpost.api.http.hanging_up import while_client_waits
 from everpost.api.http.json_answer import JSON, JsonAnswer
 from everpost.api.http.reach import need_patch_in_reach, reached
@@ -77,6 +78,7 @@ async def run_bulk(request: ApiRequest, kind: BulkKind, form: type[BulkBody] = B
         raise InvalidValue("Only a retry or an edit takes data.", "$.data")
     patch = body.data if kind is not BulkKind.EDIT else _patch_of(body)
     need_patch_in_reach(caller_of(request), patch or {}, "$.data")
+    await need_files_in_reach(services, caller_of(request), patch, "$.data")
     wanted = BulkRequest(
         kind=kind,
         task_ids=None if body.task_ids is None else tuple(body.task_ids),

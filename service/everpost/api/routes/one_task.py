@@ -20,6 +20,7 @@ from everpost.api.http.bodies import (
     read_json_body,
     read_object,
 )
+from everpost.api.http.file_reach import need_files_in_reach
 from everpost.api.http.json_answer import JSON, JsonAnswer
 from everpost.api.http.reach import need_patch_in_reach
 from everpost.api.http.rights import caller_of, needs
@@ -175,6 +176,7 @@ async def retry_task(
     if patch:
         patch = services.hiding.unshown(patch, path)
     need_patch_in_reach(caller_of(request), patch or {}, path)
+    await need_files_in_reach(services, caller_of(request), patch, path)
     note = note_of(request)
     note.about(checked_id(task_id), by=by, why=why, force=force, edited=sorted(patch or ()))
     retried = await services.retries.retry_task(task_id, force=force, grounds=note.grounds(by), patch=patch, path=path)

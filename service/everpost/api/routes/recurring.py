@@ -11,6 +11,7 @@ from everpost.access import Right
 from everpost.actions.recurring import RecurrenceRequest, read_recurrence_patch, request_of
 from everpost.api.http.audited import audited, note_of
 from everpost.api.http.bodies import headers_of, read_json_body, read_object
+from everpost.api.http.file_reach import need_files_in_reach
 from everpost.api.http.json_answer import JSON, JsonAnswer
 from everpost.api.http.reach import need_patch_in_reach, need_reach
 from everpost.api.http.rights import caller_of, needs
@@ -138,6 +139,7 @@ async def add_recurring(
     if (caller := caller_of(request)).is_limited:
         checked = await services.recurring.read(wanted)
         need_reach(caller, checked.platform, checked.account_id, "$.data.account_id")
+        await need_files_in_reach(services, caller, wanted.data, "$.data")
     if dry_run:
         note_of(request).is_needed = False
         return await _answer(services, await services.recurring.read(wanted))
@@ -223,6 +225,7 @@ async def edit_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswer:
     if isinstance(data := changes.get("data"), dict):
         changes["data"] = services.hiding.unshown(data, "$.data")
     need_patch_in_reach(caller_of(request), changes.get("data") or {}, "$.data")
+    await need_files_in_reach(services, caller_of(request), changes.get("data"), "$.data")
     edited = await services.recurring.edit(recurrence_id, changes)
     return await _answer(services, _noted(request, edited, members=sorted(changes)))
 

@@ -24,8 +24,8 @@ from everpost.api.routes.edit import edit_task, edit_tasks, publish_now, publish
 from everpost.api.routes.events import follow_events, follow_task
 from everpost.api.routes.export import export_tasks
 from everpost.api.routes.fanout import cancel_fanout, publish_fanout, retry_fanout, show_fanout
-from everpost.api.routes.files import delete_file, list_files, show_file, show_upload_options, upload_file
-from everpost.api.routes.files_content import continue_upload, download_file
+from everpost.api.routes.files import delete_file, list_files, show_file, upload_file
+from everpost.api.routes.files_content import continue_upload, download_file, show_upload_options
 from everpost.api.routes.keys import create_key, list_keys, revoke_key, rotate_key, show_caller
 from everpost.api.routes.limits import pause_scope, resume_scope, set_limits, show_limits
 from everpost.api.routes.liveness import show_liveness, show_readiness

@@ -20,7 +20,7 @@ from everpost.errors import ServiceError
 from everpost.store.files import FileRecord
 from everpost.task.file_refs import keys_of
 from everpost.task.model import ENDED, UNFINISHED, WAITING, Attempt, Evidence, TaskStatus
-from everpost.views.shown_tasks import Place, TaskDetail
+from everpost.views.shown_tasks import Place, TaskDetail, decoded
 from everpost.views.task_views import ShownTask
 
 SHOWN_FIELDS = ("title", "description", "text", "tags", "schedule_time", "late_after_s", "callback_url")
@@ -86,15 +86,6 @@ def _drawing(request: ApiRequest, shown: ShownTask, nodes: Sequence[Any]) -> str
     words = {str(status): texts.text(f"status.{status}") for status in TaskStatus}
     now = [node._replace(status=shown.task.status) if node.task_id == shown.task.task_id else node for node in nodes]
     return draw_lineage(now, shown.task.task_id, root_of(request.scope["path"]), words, texts.text("task.lineage"))
-
-
-def decoded(data: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """A task's data with its members decoded."""
-    if data is None:
-        return None
-    return {
-        name: msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value for name, value in data.items()
-    }
 
 
 def pretty(value: Any) -> str:

@@ -14,8 +14,9 @@ from everpost.api.console.answers import SeeOther
 from everpost.api.console.forms import read_form
 from everpost.api.console.frame import render
 from everpost.api.console.pages.edited_data import patch_between
-from everpost.api.console.pages.task import decoded, pretty, task_page
+from everpost.api.console.pages.task import pretty, task_page
 from everpost.api.http.audited import note_of
+from everpost.api.http.file_reach import need_files_in_reach
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.http.reach import need_patch_in_reach
 from everpost.api.http.rights import caller_of
@@ -26,7 +27,7 @@ from everpost.printable import is_printable
 from everpost.task.model import WAITING
 from everpost.task.resolution_rules import DecisionKind
 from everpost.task.submission import decode_json
-from everpost.views.shown_tasks import TaskDetail
+from everpost.views.shown_tasks import TaskDetail, decoded
 
 PLAIN = ("title", "description", "account_id", "schedule_time", "priority")
 """The members of a task's data that have fields of their own; the others are edited as JSON."""
@@ -170,6 +171,7 @@ async def edit_task(request: ApiRequest) -> JsonAnswer:
     try:
         patch = patch_between(_shown_data(task), _edited(fields, form.get("rest", "{}"), _shown_data(task)))
         need_patch_in_reach(caller_of(request), patch)
+        await need_files_in_reach(services, caller_of(request), patch)
         patch = services.hiding.unshown(patch)
         if task.status in WAITING:
             if form.get("check") == "1":

@@ -6,7 +6,7 @@ from everpost.access.roles import ANONYMOUS
 from everpost.api.console.answers import SeeOther
 from everpost.api.console.forms import read_form
 from everpost.api.console.frame import render
-from everpost.api.console.pages.task import attempts_of, decoded, fields_of, media_of
+from everpost.api.console.pages.task import attempts_of, fields_of, media_of
 from everpost.api.http.audited import note_of
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.http.reach import is_reached, reached
@@ -18,6 +18,7 @@ from everpost.errors import TaskNotFound
 from everpost.store.history import TaskFilter
 from everpost.store.look_ups import find_look_up
 from everpost.task.model import MAX_ID, TaskStatus
+from everpost.views.shown_tasks import decoded
 
 SHOWN = 50
 

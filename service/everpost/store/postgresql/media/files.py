@@ -86,14 +86,15 @@ class PostgresqlFiles:
         rows = await self._read("find_placed_files", root=root, file_paths=list(file_paths))
         return {row["file_path"]: FileRecord(**row) for row in rows}
 
-    async def page(self, before: int | None, limit: int) -> list[FileRecord]:
+    async def page(self, before: int | None, limit: int, submitted_by: str | None = None) -> list[FileRecord]:
         """See `Files.page`."""
-        rows = await self._read("page_files", before=LAST if before is None else before, limit=limit)
+        given = {"before": LAST if before is None else before, "limit": limit, "submitted_by": _plain(submitted_by)}
+        rows = await self._read("page_files", **given)
         return [FileRecord(**row) for row in rows]
 
-    async def users(self, file_id: str) -> list[str]:
+    async def users(self, file_id: str, reach: Sequence[str] | None = None) -> list[str]:
         """See `Files.users`."""
-        return await self._database.read(partial(find_users, file_id=file_id, limit=MOST_USERS))
+        return await self._database.read(partial(find_users, file_id=file_id, limit=MOST_USERS, reach=reach))
 
     async def remove(self, file_id: str) -> Removed:
         """See `Files.remove`."""

@@ -69,9 +69,12 @@ async def _find_ended(connection: Connection, task_id: str) -> Record | None:
     return None
 
 
-async def find_users(connection: Connection, *, file_id: str, limit: int) -> list[str]:
+async def find_users(
+    connection: Connection, *, file_id: str, limit: int, reach: Sequence[str] | None = None
+) -> list[str]:
     """See `everpost.store.files.Files.users`."""
-    rows = await connection.fetch_all("find_users", file_id=storable(file_id), limit=limit)
+    among = None if reach is None else [storable(one) for one in reach]
+    rows = await connection.fetch_all("find_users", file_id=storable(file_id), limit=limit, reach=among)
     return [row["task_id"] for row in rows]
 
 

@@ -88,14 +88,14 @@ class SqliteFiles:
         records = await self._database.read(partial(_records, statement="find_placed_files", given=given))
         return {record.file_path: record for record in records}
 
-    async def page(self, before: int | None, limit: int) -> list[FileRecord]:
+    async def page(self, before: int | None, limit: int, submitted_by: str | None = None) -> list[FileRecord]:
         """See `Files.page`."""
-        given = {"before": LAST if before is None else before, "limit": limit}
+        given = {"before": LAST if before is None else before, "limit": limit, "submitted_by": submitted_by}
         return await self._database.read(partial(_records, statement="page_files", given=given))
 
-    async def users(self, file_id: str) -> list[str]:
+    async def users(self, file_id: str, reach: Sequence[str] | None = None) -> list[str]:
         """See `Files.users`."""
-        return await self._database.read(partial(find_users, file_id=file_id, limit=MOST_USERS))
+        return await self._database.read(partial(find_users, file_id=file_id, limit=MOST_USERS, reach=reach))
 
     async def remove(self, file_id: str) -> Removed:
         """See `Files.remove`."""
@@ -160,9 +160,9 @@ def _keep(connection: sqlite3.Connection, *, record: FileRecord, quota_bytes: in
 
 _KEPT = (
     "file_id", "root", "file_path", "filename", "size_bytes", "sha256", "content_type", "width", "height", "duration",
-    "changed_ns", "created_at",
+    "changed_ns", "created_at", "submitted_by",
 )  # fmt: skip
-_NOT_CHANGED = frozenset({"file_id", "created_at"})
+_NOT_CHANGED = frozenset({"file_id", "created_at", "submitted_by"})
 
 
 def _remove(connection: sqlite3.Connection, *, file_id: str) -> Removed:

@@ -63,9 +63,12 @@ def _find_ended(connection: sqlite3.Connection, task_id: str) -> tuple[str | Non
     return next((row for rows in found if (row := rows.fetchone()) is not None), None)
 
 
-def find_users(connection: sqlite3.Connection, *, file_id: str, limit: int) -> list[str]:
+def find_users(
+    connection: sqlite3.Connection, *, file_id: str, limit: int, reach: Sequence[str] | None = None
+) -> list[str]:
     """See `everpost.store.files.Files.users`."""
-    rows = connection.execute(load("find_users"), {"file_id": file_id, "limit": limit})
+    among = None if reach is None else msgspec.json.encode(reach).decode()
+    rows = connection.execute(load("find_users"), {"file_id": file_id, "limit": limit, "reach": among})
     return [str(row[0]) for row in rows]
 
 

@@ -1,4 +1,4 @@
 DELETE FROM file_uploads WHERE file_id IN (
     SELECT file_id FROM file_uploads WHERE expires_at < :now ORDER BY expires_at LIMIT :limit
 )
-RETURNING file_id, filename, size_bytes, metadata, created_at, expires_at
+RETURNING file_id, filename, size_bytes, metadata, created_at, expires_at, submitted_by
