@@ -123,9 +123,13 @@ async def wait_for_log(path: Path, text: bytes, child: Child, timeout_s: float) 
     """
     deadline = time.monotonic() + timeout_s
     with child.starting():
-        while text not in (log := path.read_bytes()):  # noqa: ASYNC240 - a few lines of a file just written
-            if child.exit_code is not None or time.monotonic() > deadline:
-                state = "still running" if child.exit_code is None else f"ended with {child.exit_code}"
+        while True:
+            code = child.exit_code  # it may write until it ends, so its log is read after this
+            log = path.read_bytes()  # noqa: ASYNC240 - a few lines of a file just written
+            if text in log:
+                return
+            if code is not None or time.monotonic() > deadline:
+                state = "still running" if code is None else f"ended with {code}"
                 said = log[-2000:].decode(errors="replace")
                 raise TimeoutError(f"{path} never said {text.decode()!r}, process {child.pid} {state}: {said}")
             await asyncio.sleep(0.005)

@@ -419,3 +419,25 @@ async def test_what_happens_while_redis_is_silent_is_told_when_it_answers(api: A
             await reader.until_told("task.ended", during)
     assert reader.told_of(during)[0] == "task.accepted"
     assert reader.of("reset") == []
+
+
+async def test_readers_hold_up_no_work_of_a_full_redis_and_are_told_that_they_missed_it(
+    api: Api, queue: TaskQueue
+) -> None:
+    async with reading(api.client) as reader:
+        waiting = [await api.publish() for _ in range(20)]
+        for task_id in waiting:
+            await reader.until_told("task.accepted", task_id)
+        used = (await queue.redis.info("memory"))["used_memory"]
+        await queue.redis.config_set("maxmemory", used // 2)
+        async with working(api):
+
+            async def is_released() -> bool:
+                return not await queue.redis.exists(*(f"arq:job:{task_id}" for task_id in waiting), "arq:queue")
+
+            await eventually(is_released, what="the release of all jobs")
+            assert await queue.redis.keys("arq:result:*") == []
+            await queue.redis.config_set("maxmemory", 0)
+            await reader.until(lambda one: one.of("reset"), "a reset")
+            last = await api.publish()
+            await reader.until_told("task.ended", last)

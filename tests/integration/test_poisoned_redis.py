@@ -128,6 +128,14 @@ FOREIGN_EVENTS: Mapping[str, Sequence[tuple[str | int, ...]]] = {
         ("XADD", EVENTS, "0-1", "a", "b", "c", "d", "e", "f", "g", "h"),
         ("HSET", EVENTS_STATE, "n", 0, "bytes", 9, "until", 5, "most", 5),
     ],
+    "no right to write it": [
+        ("HSET", EVENTS_STATE, "n", 0, "bytes", 0, "until", 5, "most", 5),
+        ("ACL", "SETUSER", "default", "-xadd", "-unlink"),
+    ],
+    "no right to count": [
+        ("HSET", EVENTS_STATE, "n", 0, "bytes", 0, "until", 5, "most", 5),
+        ("ACL", "SETUSER", "default", "-hincrby", "-unlink"),
+    ],
 }
 
 

@@ -54,7 +54,7 @@ local function tell(kind, ids, now, more)
   if #ids > 0 then
     local has_run, is_written = pcall(write, table.concat(ids, '\n')) -- it fails at what other programs wrote there
     if not (has_run and is_written) then
-      redis.call('UNLINK', EVENTS, STATE)
+      redis.pcall('UNLINK', EVENTS, STATE) -- a user may lack the right to do this, too
     end
   end
 end

@@ -197,10 +197,10 @@ local function tell(positions)
   end
   for kind, ids in pairs({ ended = ended, deferred = deferred }) do
     if #ids > 0 and not add_event(kind, ids) then
-      redis.call('UNLINK', events, state)
-      return
+      return false
     end
   end
+  return true
 end
 
 local held = {}
@@ -218,8 +218,11 @@ for position = 1, #ARGV - BEFORE do
     ours[#ours + 1] = position
   end
 end
-if events ~= '' and #ours > 0 and redis.call('EXISTS', events .. ':state') == 1 and not pcall(tell, ours) then
-  redis.call('UNLINK', events, events .. ':state') -- it fails at what other programs wrote there
+if events ~= '' and #ours > 0 and redis.call('EXISTS', events .. ':state') == 1 then
+  local has_run, is_written = pcall(tell, ours) -- it fails at what other programs wrote there
+  if not (has_run and is_written) then
+    redis.pcall('UNLINK', events, events .. ':state') -- a user may lack the right to do this, too
+  end
 end
 for _, position in ipairs(ours) do
   local i = 7 * position - 6
