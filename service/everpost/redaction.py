@@ -1,4 +1,4 @@
-"""What clients and logs are not shown: members of tasks by a list of names, and the secrets of Redis's addresses.
+"""What clients and logs are not shown: members of tasks by a list of names.
 
 Nothing that is stored changes. Publishers, retries and backups have everything.
 """
@@ -7,16 +7,10 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
-from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
 from everpost.known_secrets import HIDDEN, KnownSecrets
-
-PLAIN = frozenset({"db", "protocol", "client_name", "socket_timeout", "socket_connect_timeout", "max_connections"})
-"""Parameters whose values are not secret."""
-NAMED = PLAIN | {"password", "username", "sentinel_password", "sentinel_username"}
-"""Parameters whose names are shown. Any other name may be part of a password that contains `&`."""
 
 USUAL = (
     "*password", "*passwd", "*passphrase", "*secret", "*token", "*api_key", "*access_key", "*private_key",
@@ -287,28 +281,6 @@ def known(texts: Sequence[str]) -> KnownSecrets:
     secrets = KnownSecrets()
     secrets.learn(texts)
     return secrets
-
-
-def shown_address(address: str) -> str:
-    """The address of Redis without user, password and secret parameters.
-
-    The usual forms are `redis://user:password@host/0`, `redis://host/0?password=...` and `unix:///path?password=...`.
-    A password that is not percent-encoded may make the address ambiguous; then only its scheme is shown.
-    """
-    scheme, separator, rest = address.partition("://")
-    if not separator:
-        return HIDDEN
-    place, mark, query = rest.partition("?")
-    user, at, place = place.rpartition("@")
-    if "@" in query or "#" in rest or "/" in user:
-        return f"{scheme}{separator}{HIDDEN}"
-    return f"{scheme}{separator}{f'{HIDDEN}@' if at else ''}{place}{mark}{_shown_query(query)}"
-
-
-def _shown_query(query: str) -> str:
-    given = parse_qsl(query, keep_blank_values=True)
-    shown = [(name if name in NAMED else HIDDEN, value if name in PLAIN else HIDDEN) for name, value in given]
-    return urlencode(shown, safe="*/:")
 
 
 USUALLY = Redactor()

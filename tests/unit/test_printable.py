@@ -15,7 +15,7 @@ from everpost.errors import SettingsError
 from everpost.logs import configure_logging
 from everpost.printable import is_printable, printable, printable_json, printable_lines
 from everpost.queue.pool import connection_pool
-from everpost.redaction import shown_address
+from everpost.redis_address import shown_address
 from everpost.settings import Settings
 
 VISIBLE_FORMATS = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")

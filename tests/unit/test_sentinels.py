@@ -9,7 +9,7 @@ from redis.exceptions import AuthenticationError
 from everpost.errors import SettingsError
 from everpost.queue.master_pool import MasterPool, SentinelsSilentError, _newest
 from everpost.queue.pool import connection_pool
-from everpost.redaction import shown_address
+from everpost.redis_address import shown_address
 
 
 def state(port: int, epoch: int, *, is_down: bool = False) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from everpost.embedded import EmbeddedValkey, allocator_trouble, server_version
 from everpost.errors import ServiceError
 from everpost.private_files import close_to_others
 from everpost.probe import base_url, free_port
-from everpost.redaction import shown_address
+from everpost.redis_address import shown_address
 from everpost.settings import PREFIX, Settings, read_settings
 from everpost.stopping import up_budget_s
 
