@@ -319,7 +319,7 @@ CREATE INDEX recent_posts_until ON recent_posts (until_ms);
 -- Bulk requests that run in the background: their progress, and where they continue after a crash.
 CREATE TABLE operations (
     operation_id TEXT PRIMARY KEY,
-    kind         TEXT NOT NULL,                            -- retry | cancel | delete | archive
+    kind         TEXT NOT NULL,                            -- retry | cancel | delete | archive | edit | undo
     request      TEXT NOT NULL,                            -- JSON: the filter and options
     status       TEXT NOT NULL,                            -- running | done | failed
     total        INTEGER NOT NULL,
@@ -329,14 +329,23 @@ CREATE TABLE operations (
     error        TEXT,
     owner        TEXT,                                     -- the process that works on it
     created_at   TEXT NOT NULL,
-    updated_at   TEXT NOT NULL
+    updated_at   TEXT NOT NULL,
+    undoes       TEXT                                      -- the operation that it undoes
 ) WITHOUT ROWID;
 -- Operations are kept for a week. Every few seconds, each API looks for one whose process has died.
 CREATE INDEX operations_running ON operations (created_at) WHERE status = 'running';
+-- An operation is undone once.
+CREATE UNIQUE INDEX operations_undoes ON operations (undoes) WHERE undoes IS NOT NULL;
 CREATE TABLE operation_skips (
     operation_id TEXT NOT NULL,
     task_id      TEXT NOT NULL,
     reason       TEXT NOT NULL,
+    PRIMARY KEY (operation_id, task_id)
+) WITHOUT ROWID;
+-- The tasks that an operation has cancelled, so that it can be undone.
+CREATE TABLE operation_tasks (
+    operation_id TEXT NOT NULL,
+    task_id      TEXT NOT NULL,
     PRIMARY KEY (operation_id, task_id)
 ) WITHOUT ROWID;
 

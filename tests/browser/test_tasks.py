@@ -150,6 +150,33 @@ def test_all_that_match_are_removed_and_the_reasons_of_others_are_told(browser: 
     assert scene.client.get(f"/api/v1/tasks/{waiting}").json()["data"]["status"] == "scheduled"
 
 
+@with_and_without_script
+def test_a_cancellation_of_many_tasks_is_undone_by_one_button(browser: Browser, scene: Scene, look: Look) -> None:
+    word = f"hasty{'' if look.script else 'plain'}"
+    ids = {scene.publish(title=f"{word} {n}", schedule_time="2031-01-01T00:00:00Z") for n in range(2)}
+    with viewing(browser, look) as page:
+        page.goto(f"{scene.address}/tasks?q={word}&status=scheduled")
+        page.get_by_label("All 2 that match").check()
+        page.get_by_role("button", name="Cancel").click()
+        page.get_by_role("button", name="Cancel 2 tasks").click()
+        page.wait_for_url("**/operations/*")
+        cancellation = page.url
+        if look.script:
+            check_page(page, "cancellation")
+        page.get_by_role("button", name="Undo: retry 2 tasks").click()
+        expect(page.get_by_role("status").first).to_contain_text("cancellation is undone")
+        expect(page.get_by_text("were retried")).to_be_visible()
+        if look.script:
+            check_page(page, "undo")
+        page.get_by_role("link", name="The new tasks").click()
+        expect(page.locator("[data-row]")).to_have_count(2)
+        page.goto(cancellation)
+        expect(page.get_by_role("button", name="Undo")).to_be_hidden()
+        expect(page.get_by_role("link", name="How far it has come")).to_be_visible()
+    made = scene.client.get("/api/v1/tasks", params={"q": word, "status": "scheduled"}).json()["data"]
+    assert {task["retry_of"] for task in made} == ids
+
+
 def test_without_a_filter_or_a_selection_nothing_is_done(browser: Browser, scene: Scene) -> None:
     with viewing(browser) as page:
         page.goto(f"{scene.address}/tasks")

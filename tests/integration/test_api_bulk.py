@@ -1,5 +1,6 @@
 """Bulk work over HTTP: by ids, by filter, by both; small at once, large in the background."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -101,3 +102,58 @@ async def test_clearing_cancels_waiting_tasks_and_archives_ended_ones(everpost: 
     assert (await post(everpost, "clear/pending", None))["message"] == "1 of 1 tasks cancelled"
     assert (await post(everpost, "clear/all", None))["success_count"] == 1
     assert (await everpost.client.get(API)).json()["total"] == 0
+
+
+async def undo(stack: Stack, operation_id: str) -> Any:
+    answer = await stack.client.post(f"/api/v1/operations/{operation_id}/undo")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_a_cancellation_is_undone_once_and_exactly(everpost: Stack) -> None:
+    fields = {"schedule_time": "2031-01-01", "title": "same"}
+    ids = [await everpost.publish(**fields) for _ in range(5)]
+    await everpost.client.post(f"{API}/cancel/{ids[4]}")
+    cancelled = await post(everpost, "batch/cancel", {"task_ids": ids})
+    assert (cancelled["success_count"], cancelled["failed_count"]) == (4, 1)
+    by_hand = (await everpost.client.post(f"{API}/retry/{ids[0]}")).json()["new_task_id"]
+    again = (await everpost.client.post(f"{API}/retry/{ids[1]}")).json()["new_task_id"]
+    await everpost.client.post(f"{API}/cancel/{again}")
+    undone = await asyncio.gather(*(undo(everpost, cancelled["operation_id"]) for _ in range(5)))
+    assert {(one["operation_id"], one["brought_back"], one["is_whole"]) for one in undone} == {
+        (undone[0]["operation_id"], 2, True)
+    }
+    assert undone[0]["message"] == "2 of 4 tasks retried"
+    made = (await everpost.client.get(API, params={"batch_id": undone[0]["operation_id"]})).json()["data"]
+    assert {task["retry_of"] for task in made} == set(ids[2:4])
+    assert {(task["status"], task["title"]) for task in made} == {("scheduled", "same")}
+    progress = (await everpost.client.get(f"/api/v1/operations/{undone[0]['operation_id']}")).json()
+    assert (progress["kind"], progress["status"]) == ("undo", "done")
+    assert {one["task_id"]: one["code"] for one in progress["errors"]} == {ids[0]: "retry_exists", ids[1]: "superseded"}
+    assert [retry["task_id"] for retry in (await everpost.task(ids[0]))["retries"]] == [by_hand]
+    for task in made:
+        await everpost.client.post(f"{API}/cancel/{task['task_id']}")
+    await undo(everpost, cancelled["operation_id"])
+    assert [len((await everpost.task(task_id))["retries"]) for task_id in ids] == [1, 1, 1, 1, 0]
+    entries = (await everpost.client.get("/api/v1/audit", params={"action": "undo_operation"})).json()["data"]
+    assert len(entries) == 6
+    assert entries[0]["details"]["undone_by"] == undone[0]["operation_id"]
+
+
+async def test_a_large_cancellation_is_undone_in_the_background(idle_stack: Stack) -> None:
+    lines = b'{"platform": 1, "account_id": "a", "schedule_time": "2031-01-01"}\n' * (2 * AT_ONCE + 1)
+    headers = {"content-type": "application/x-ndjson"}
+    await idle_stack.client.post("/api/v1/publish/batch", content=lines, headers=headers)
+    begun = (await idle_stack.client.post(f"{API}/batch/cancel", json={"filter": {"status": "scheduled"}})).json()
+    while_it_runs = await idle_stack.client.post(f"/api/v1/operations/{begun['operation_id']}/undo")
+    if while_it_runs.status_code != 200:
+        assert_problem(while_it_runs, 409, "conflict")
+
+    async def undone() -> Any:
+        answer = await idle_stack.client.post(f"/api/v1/operations/{begun['operation_id']}/undo")
+        return answer.json() if answer.status_code == 200 and answer.json()["is_whole"] else None
+
+    answer = await eventually(undone)
+    assert answer["brought_back"] == 2 * AT_ONCE + 1
+    waiting = (await idle_stack.client.get(API, params={"status": "scheduled"})).json()
+    assert waiting["total"] == 2 * AT_ONCE + 1

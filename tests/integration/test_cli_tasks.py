@@ -439,6 +439,20 @@ def test_a_retry_is_edited_field_by_field(up: Up) -> None:
     assert "cover" not in new["task_data"]
 
 
+def test_a_cancellation_and_a_removal_are_undone(up: Up) -> None:
+    task_ids = [up.publish(account_id="undone", schedule_time="2031-01-01") for _ in range(2)]
+    cancelled = asked(up, "cancel", "--account-id", "undone", "--status", "scheduled")["operation_id"]
+    done = up.everpost("undo", cancelled)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "2 of 2 tasks retried.")
+    again = asked(up, "undo", cancelled)
+    waiting = asked(up, "list", "--account-id", "undone", "--status", "scheduled")["data"]
+    assert {row["retry_of"] for row in waiting} == set(task_ids)
+    assert {row["batch_id"] for row in waiting} == {again["operation_id"]}
+    removed = httpx.post(f"{up.url}/api/v1/tasks/batch/delete", json={"task_ids": task_ids}).json()
+    assert up.everpost("undo", removed["operation_id"]).stdout == "2 tasks brought back.\n"
+    assert up.everpost("undo", "nowhere").returncode == 1
+
+
 def test_a_fan_out_is_posted_shown_retried_and_cancelled(up: Up, tmp_path: Path) -> None:
     accounts = [{"platform": 1, "account_id": "fan"}, {"platform": 1, "account_id": "fan", "file_path": "nowhere.mp4"}]
     file = tmp_path / "fanout.json"

@@ -209,6 +209,19 @@ async def test_a_file_is_read_while_a_task_in_the_scope_names_it(api: Api, mei: 
     assert refused.json()["task_ids"] == []
 
 
+async def test_only_work_that_was_limited_to_the_scope_can_be_undone(api: Api, mei: httpx.AsyncClient) -> None:
+    inside, outside = await published(api, INSIDE), await published(api, OUTSIDE)
+    of_all = (await api.client.post(f"{TASKS}/batch/cancel", json={"task_ids": outside})).json()["operation_id"]
+    assert_problem(await mei.post(f"/api/v1/operations/{of_all}/undo"), 404, "operation_not_found")
+    own = (await mei.post(f"{TASKS}/batch/cancel", json={"task_ids": [*inside, *outside]})).json()["operation_id"]
+    undone = (await mei.post(f"/api/v1/operations/{own}/undo")).json()
+    assert undone["brought_back"] == len(INSIDE)
+    assert (await mei.get(f"/api/v1/operations/{undone['operation_id']}")).status_code == 200
+    assert await listed(api.client, batch_id=undone["operation_id"]) == await listed(mei, status="scheduled")
+    removed = (await mei.post(f"{TASKS}/batch/delete", json={"task_ids": inside})).json()["operation_id"]
+    assert_problem(await mei.post(f"/api/v1/operations/{removed}/undo"), 403, "out_of_scope")
+
+
 async def test_accounts_limits_and_recurring_posts_outside_are_hidden(api: Api, mei: httpx.AsyncClient) -> None:
     for platform, account_id in (("douyin", "a"), ("bilibili", "studio"), ("bilibili", "other"), ("kuaishou", "a")):
         await api.client.post("/api/v1/accounts", json={"platform": platform, "account_id": account_id})

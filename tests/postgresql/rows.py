@@ -36,6 +36,7 @@ SELECT job_id, '', job_id, created_at, '', 0 FROM publish_tasks;
 INSERT INTO operations (operation_id, kind, request, status, total, created_at, updated_at)
 SELECT job_id, 'retry', '', 'done', 1, created_at, created_at FROM publish_tasks;
 INSERT INTO operation_skips (operation_id, task_id, reason) SELECT job_id, job_id, '' FROM publish_tasks;
+INSERT INTO operation_tasks (operation_id, task_id) SELECT job_id, job_id FROM publish_tasks;
 INSERT INTO publish_tasks_unsearched (job_ids) SELECT ARRAY[job_id] FROM publish_tasks;
 INSERT INTO task_counts SELECT 'publish_tasks', status, platform, count(*) FROM publish_tasks GROUP BY 2, 3;
 INSERT INTO task_counts SELECT 'task_queue', status, platform, count(*) FROM task_queue GROUP BY 2, 3;

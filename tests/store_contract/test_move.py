@@ -135,7 +135,6 @@ async def fill(store: Store) -> None:
     assert await store.ledger.save_checkpoint("sending", 1, f'{{"session":"{ODD[:5]}"}}', NOW_MS)
     await store.traces.keep({"again": TaskTrace("00-a-b-01 state", None)})
     await store.ledger.defer("again", attempt_of(), NOW_MS + 1, spent=True)
-    await store.changes.apply(cancel_of("gone"), NOW_MS)
     await store.ledger.accept([make_task("keyed", batch_id="B")], START_MS, once_of())
     for status in (TaskStatus.SUCCESS, TaskStatus.FAILED, TaskStatus.UNKNOWN):
         await add_ended(store, *(make_task(f"{status}{n}", nul="\0") for n in range(4)), status=status)
@@ -152,7 +151,7 @@ async def fill(store: Store) -> None:
     for begun in (operation, operation_of("two", owner="two")):
         await begin(store, begun)
     await store.operations.release("two")
-    await store.operations.advance(operation, cancel_of("nowhere", "failed0"), [], "there", NOW_MS)
+    await store.operations.advance(operation, cancel_of("nowhere", "failed0", "gone"), [], "there", NOW_MS)
     await store.files.set_root("shared", "/srv/媒体")
     await store.files.keep(record_of(1, root="shared", filename=ODD, duration=12.5, width=1920, size_bytes=2**40))
     await add_upload(store, 2)
@@ -200,6 +199,7 @@ async def content_of(address: str) -> Any:
             (await store.history.page(TaskFilter(), limit=1_000)).items,
             await store.history.summary(),
             [await store.operations.find(name) for name in ("one", "two")],
+            await store.operations.page_done("one", "", 10),
             await store.batches.find("fanout"),
             await store.ledger.find_answer(key_of()),
             [msgspec.structs.replace(record, number=0) for record in await store.files.page(None, 9)],
@@ -245,7 +245,7 @@ async def test_everything_is_moved_and_compared(ends: Ends) -> None:
     moved = await ends.move()
     assert {table: tally.rows for table, tally in moved.tables.items()} == {
         "task_queue": 16, "publish_tasks": 16, "publish_tasks_archive": 2, "decisions": 2, "idempotency_keys": 1,
-        "operations": 2, "operation_skips": 2, "limits": 1, "limit_uses": 2, "limit_closures": 1,
+        "operations": 2, "operation_skips": 2, "operation_tasks": 1, "limits": 1, "limit_uses": 2, "limit_closures": 1,
         "batches": 1, "recent_posts": 1, "task_edits": 1, "task_traces": 1, "recurring_posts": 1,
         "file_records": 2, "file_roots": 1, "file_uploads": 1, "file_uses": 1,
         "publish_accounts": 1, "api_keys": 1, "sessions": 1, "audit_log": 1, "everpost_meta": 7,

@@ -16,6 +16,7 @@ from everpost.store.operations import (
     Operation,
     OperationLostError,
     OperationStatus,
+    UndoneError,
 )
 from everpost.task.candidate import Candidate
 from everpost.task.model import new_task_id
@@ -290,3 +291,39 @@ async def check_that_work_is_told_of(writer: Store, store: Store) -> None:
     assert [await is_told() for _ in range(3)] == [False] * 3
     await accept(writer, "accepted meanwhile")
     assert await is_told()
+
+
+async def test_the_tasks_of_a_cancellation_are_kept_and_of_other_work_none(store: Store, other: Store) -> None:
+    await accept(store, "a", "b", "c")
+    await add_ended(store, "old")
+    operation = operation_of()
+    await begin(store, operation)
+    skipped = [Outcome(task_id="x", reason="task_running")]
+    first, _ = await store.operations.advance(operation, cancel_of("c", "a"), skipped, "there", NOW_MS)
+    await store.operations.advance(first, cancel_of("b", "nowhere"), [], None, NOW_MS)
+    removal = operation_of("removal", kind="delete")
+    await store.operations.advance(removal, remove_of("old"), [], None, NOW_MS, is_new=True)
+    assert await other.operations.page_done(operation.operation_id, "", 2) == ["a", "b"]
+    assert await other.operations.page_done(operation.operation_id, "b", 2) == ["c"]
+    assert await other.operations.page_done("removal", "", 2) == []
+    await store.care.forget_expired(0, START_MS + KEPT_MS, 100)
+    assert len(await store.operations.page_done(operation.operation_id, "", 10)) == 3
+    await store.care.forget_expired(0, NOW_MS + KEPT_MS + MINUTE_MS, 100)
+    assert await store.operations.page_done(operation.operation_id, "", 10) == []
+
+
+async def test_an_operation_is_undone_by_one_other_until_that_one_fails(store: Store, kit: StoreKit) -> None:
+    await add_ended(store, "a")
+    one, two = (operation_of(name, kind="undo", undoes="undone") for name in ("first", "second"))
+    assert await store.operations.find_undo("undone") is None
+    await begin(store, one)
+    assert await store.operations.find_undo("undone") == "first"
+    assert await find(store, one) == one
+    with pytest.raises(UndoneError):
+        await store.operations.advance(two, retry_of(("a", "new a")), [], None, NOW_MS, is_new=True)
+    assert await store.operations.find("second") is None
+    assert kit.count(Place.LEDGER) == 0
+    await store.operations.fail(one, "broken", NOW_MS)
+    await store.operations.advance(two, retry_of(("a", "new a")), [], None, NOW_MS, is_new=True)
+    assert await store.operations.find_undo("undone") == "second"
+    assert kit.count(Place.LEDGER) == 1

@@ -38,6 +38,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "export": ("everpost.cli.export:export", "Export tasks as NDJSON or CSV."),
             "show": ("everpost.cli.tasks:show", "Show one task: data, attempts, lineage."),
             "retry": ("everpost.cli.retry:retry", "Run tasks again, by id or by filter."),
+            "undo": ("everpost.cli.undo:undo", "Undo a bulk cancellation or removal."),
             "resolve": ("everpost.cli.resolve:resolve", "Decide about a task whose outcome is unknown."),
             "edit": ("everpost.cli.edit:edit", "Change, reschedule or publish waiting tasks now."),
             "schedule": ("everpost.cli.schedule:schedule", "Posts that are made again and again, by cron expressions."),

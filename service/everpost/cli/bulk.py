@@ -16,6 +16,7 @@ from everpost.cli.refusals import words_of
 POLL_S = 0.2
 REASONS_SHOWN = 20
 RUNNING = "running"
+MAKES_TASKS = {"retry", "undo"}
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
@@ -114,7 +115,7 @@ def print_outcome(answer: Mapping[str, Any]) -> None:
     say(f"{answer['message']}.")
     for task_id, new_task_id in answer["retries"].items():
         say(f"  {task_id}" if answer["dry_run"] else f"  {task_id} -> {new_task_id}")
-    if answer["kind"] == "retry" and answer["success_count"] and not answer["retries"] and not answer["dry_run"]:
+    if answer["kind"] in MAKES_TASKS and answer["success_count"] and not answer["retries"] and not answer["dry_run"]:
         say(f"The new ones: everpost list --batch-id {answer['operation_id']}")
     for passed_over in answer["errors"][:REASONS_SHOWN]:
         say(f"  {passed_over['task_id']}: {_why(passed_over, answer['kind'])}", err=True)

@@ -23,7 +23,7 @@ ServiceError
 ├── ForeignHost, ForeignOrigin   a web page of another site may have made a browser send it
 ├── TaskNotFound, OperationNotFound, FileNotFound, AccountNotFound, FanoutNotFound, RecurrenceNotFound
 ├── Conflict                the state of a task forbids it
-│   ├── TaskRunning, TaskHeld, TaskSucceeded, TaskEnded, OutcomeUnknown, TasksPending
+│   ├── TaskRunning, TaskHeld, TaskSucceeded, TaskEnded, TaskNotCancelled, OutcomeUnknown, TasksPending
 │   ├── DuplicatePost       the same content was posted to the same account a short time ago
 │   ├── RetryExists         an unfinished retry has other data than the request wants
 │   ├── NothingToDecide, AlreadyDecided
@@ -84,6 +84,7 @@ from everpost.errors.conflicts import (
     TaskChanging,
     TaskEnded,
     TaskHeld,
+    TaskNotCancelled,
     TaskRunning,
     TasksPending,
     TaskSucceeded,
@@ -182,6 +183,7 @@ __all__ = [
     "TaskChanging",
     "TaskEnded",
     "TaskHeld",
+    "TaskNotCancelled",
     "TaskNotFound",
     "TaskRunning",
     "TaskSucceeded",

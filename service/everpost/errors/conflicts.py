@@ -33,6 +33,15 @@ class TaskRunning(Conflict):
         super().__init__("The task is running; wait until it ends.", task_id)
 
 
+class TaskNotCancelled(Conflict):
+    """The task is not, or no longer, a cancelled task of the history; so there is no cancellation to undo."""
+
+    code = "task_not_cancelled"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__("The task is not a cancelled task of the history.", task_id)
+
+
 class TaskUnreadable(Conflict):
     """A stock arq client's message contains nothing to publish; it is kept in the task's `raw_job`."""
 

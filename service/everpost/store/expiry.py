@@ -38,4 +38,5 @@ def expired_now(keys_kept_ms: int, now_ms: int | None, operation_id: str, skips_
         ("forget_failure_counts", {"slice_s": HOUR_S, "before_s": now_s - HOURS_KEPT_S}),
         ("forget_timeline", {"before_s": now_s - KEPT_S}),
         ("forget_skips", {"operation_id": max(too_old, operation_id, skips_of)}),
+        ("forget_tasks_done", {"operation_id": max(too_old, operation_id)}),
     ]

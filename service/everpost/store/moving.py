@@ -33,6 +33,7 @@ class Table(StrEnum):
     RECENT = "recent_posts"
     OPERATIONS = "operations"
     SKIPS = "operation_skips"
+    DONE = "operation_tasks"
     LIMITS = "limits"
     USES = "limit_uses"
     CLOSURES = "limit_closures"
@@ -84,9 +85,10 @@ COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
         ),
         Table.OPERATIONS: (
             "operation_id", "kind", "request", "status", "total", "done", "succeeded", "position", "error", "owner",
-            "created_at", "updated_at",
+            "created_at", "updated_at", "undoes",
         ),
         Table.SKIPS: ("operation_id", "task_id", "reason"),
+        Table.DONE: ("operation_id", "task_id"),
         Table.LIMITS: ("scope", "value", "updated_at"),
         Table.USES: ("used_at", "task_id", "lane"),
         Table.CLOSURES: ("scope", "closed_until"),

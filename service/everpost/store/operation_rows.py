@@ -7,7 +7,7 @@ import msgspec
 
 from everpost.clock import to_text
 from everpost.store.changes import Outcome
-from everpost.store.operations import KEPT_SKIPS, Operation, OperationStatus
+from everpost.store.operations import KEPT_SKIPS, REMEMBERED, Operation, OperationStatus
 
 
 def step_row(operation: Operation, outcomes: Sequence[Outcome], following: str | None, now_ms: int) -> dict[str, Any]:
@@ -44,6 +44,17 @@ def skip_rows(operation: Operation, outcomes: Sequence[Outcome]) -> list[dict[st
     return [
         {"operation_id": operation.operation_id, "task_id": outcome.task_id, "reason": outcome.reason}
         for outcome in skipped[: max(0, room)]
+    ]
+
+
+def done_rows(operation: Operation, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """The tasks of a step that are kept, so that the operation can be undone."""
+    if operation.kind not in REMEMBERED:
+        return []
+    return [
+        {"operation_id": operation.operation_id, "task_id": outcome.task_id}
+        for outcome in outcomes
+        if outcome.reason is None
     ]
 
 

@@ -13,6 +13,7 @@ KEPT_SKIPS = 1_000  # of one operation; its counts include all of them
 KEPT_SKIPS_OF_ALL = 100_000  # of the newest operations
 KEPT_OPERATIONS = 10_000
 KEPT_MS = 7 * 86_400_000  # time after an operation's end
+REMEMBERED = frozenset({"cancel"})  # the kinds of operations whose tasks are kept, so that they can be undone
 
 
 class OperationStatus(StrEnum):
@@ -35,6 +36,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         position: Where the next step begins, as its caller wrote it; None after the last.
         error: Why it failed.
         owner: The process that is at work on it; None if none is.
+        undoes: The operation that it undoes. No two operations undo the same one.
     """
 
     operation_id: str
@@ -49,10 +51,15 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     owner: str | None
     created_at: str
     updated_at: str
+    undoes: str | None = None
 
 
 class OperationLostError(Exception):
     """Another process has taken the operation over; nothing of this step was written."""
+
+
+class UndoneError(Exception):
+    """Another operation undoes the same one; nothing of this one was written."""
 
 
 class Operations(Protocol):
@@ -73,7 +80,8 @@ class Operations(Protocol):
 
         So a step that a crash interrupts is either done and counted, or neither. The answer is the operation as it is
         now, and the outcomes: `decided`, then those of the change. If the change leaves tasks undecided, nothing is
-        written. An outcome with a reason is kept as a skip, the first `KEPT_SKIPS` of an operation.
+        written. An outcome with a reason is kept as a skip, the first `KEPT_SKIPS` of an operation. Of operations that
+        can be undone (`REMEMBERED`), all other tasks are kept, too.
 
         Args:
             operation: As the last step left it.
@@ -85,11 +93,15 @@ class Operations(Protocol):
 
         Raises:
             OperationLostError: The operation has another owner, another position, or has ended.
+            UndoneError: It is new, and another operation undoes the same one.
             DatabaseBusy, Unavailable: As in `Changes.apply`.
         """
 
     async def fail(self, operation: Operation, error: str, now_ms: int) -> None:
-        """Give an operation up. This changes nothing if it has another owner or has ended."""
+        """Give an operation up. This changes nothing if it has another owner or has ended.
+
+        What it was to undo can be undone by another operation.
+        """
 
     async def find(
         self, operation_id: str, after: str = "", limit: int = 1_000
@@ -99,6 +111,12 @@ class Operations(Protocol):
         Args:
             after: Skips whose task ids come after this one, in the order of these ids, at most `limit`.
         """
+
+    async def find_undo(self, operation_id: str) -> str | None:
+        """The operation that undoes this one; None if none does."""
+
+    async def page_done(self, operation_id: str, after: str, limit: int) -> list[str]:
+        """The kept tasks of an operation with ids after `after`, in the order of these ids, at most `limit`."""
 
     async def page(self, before: str | None = None, limit: int = 50) -> list[Operation]:
         """The operations whose ids come before `before`, the newest first, at most `limit`."""

@@ -11,6 +11,7 @@ from everpost.errors import (
     OutcomeUnknown,
     ServiceError,
     TaskHeld,
+    TaskNotCancelled,
     TaskRunning,
     TaskSucceeded,
 )
@@ -123,6 +124,22 @@ def decide_send_again(task: Position, relatives: Sequence[Position], *, withdraw
     if decision.action is RetryAction.ANSWER_LIVE:
         return RetryDecision(RetryAction.REFUSE, refusal=TaskRunning(str(decision.task_id)))
     return decision
+
+
+def decide_undo(task: Position, relatives: Sequence[Position], *, withdrawn: bool = False) -> RetryDecision:
+    """Decide what undoing the cancellation of `task` does: a retry, if it is still cancelled and was not retried since.
+
+    A refusal without an error means that a retry of the task has ended.
+    """
+    later = [other for other in relatives if other.generation > task.generation]
+    for other in later:
+        if other.place is Place.LEDGER:
+            return RetryDecision(RetryAction.ANSWER_LIVE, other.task_id)
+    if later:
+        return RetryDecision(RetryAction.REFUSE)
+    if task.place is not Place.HISTORY or task.status != TaskStatus.CANCELLED:
+        return RetryDecision(RetryAction.REFUSE, refusal=TaskNotCancelled(task.task_id))
+    return decide_retry(task, relatives, withdrawn=withdrawn)
 
 
 def refusal_of(chain: Sequence[Position]) -> Conflict | None:

@@ -86,7 +86,14 @@ def _passed_over(skip: Outcome) -> PassedOver:
 
 
 VERBS = MappingProxyType(
-    {"retry": "retried", "cancel": "cancelled", "delete": "deleted", "archive": "archived", "edit": "edited"}
+    {
+        "retry": "retried",
+        "cancel": "cancelled",
+        "delete": "deleted",
+        "archive": "archived",
+        "edit": "edited",
+        "undo": "retried",
+    }
 )
 
 

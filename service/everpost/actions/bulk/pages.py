@@ -20,11 +20,15 @@ class Pages:
     def __init__(self, store: Store) -> None:
         self._archive = store.archive
         self._history = store.history
+        self._operations = store.operations
 
     async def count(self, request: BulkRequest) -> int:
         """The number of tasks."""
         if request.ended_before_ms is not None:
             return await self._archive.count_older(request.ended_before_ms)
+        if request.undoes is not None:
+            undone = await self._operations.find(request.undoes)
+            return 0 if undone is None else undone[0].succeeded
         if request.filter is None:
             return len(request.task_ids or ())
         return (await self._history.total(request.filter, limit=None)).total
@@ -35,6 +39,9 @@ class Pages:
         """The ids of the page at a position, at most `limit`, and the position of the next one; None after the last."""
         if request.ended_before_ms is not None:
             return await self._archive.page_older(request.ended_before_ms, position or None, limit)
+        if request.undoes is not None:
+            found = await self._operations.page_done(request.undoes, position or BEGINNING, limit)
+            return found, found[-1] if len(found) == limit else None
         if request.filter is not None:
             return await self._history.page_ids(request.filter, position or None, limit, within_s=within_s)
         ids = request.task_ids or ()

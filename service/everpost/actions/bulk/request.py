@@ -23,6 +23,7 @@ class BulkKind(StrEnum):
     DELETE = "delete"
     ARCHIVE = "archive"
     EDIT = "edit"
+    UNDO = "undo"
 
 
 class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -36,6 +37,7 @@ class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             newest is retried. None: the new tasks' batch is the operation.
         by: For an edit: who wants it.
         why: For an edit: the reason.
+        undoes: To undo: the cancellation whose tasks are retried. The filter only has the scope that it was limited to.
     """
 
     kind: BulkKind
@@ -47,6 +49,7 @@ class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     batch_id: str | None = None
     by: str | None = None
     why: str | None = None
+    undoes: str | None = None
 
     def fixed(self, now_ms: int) -> "BulkRequest":
         """The request limited to tasks that existed before `now_ms`.
@@ -56,7 +59,7 @@ class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         Raises:
             InvalidValue: Neither ids nor a filter are given, or too many ids.
         """
-        if self.ended_before_ms is not None:
+        if self.ended_before_ms is not None or self.undoes is not None:
             return self
         if self.task_ids is None and self.filter is None:
             raise InvalidValue("Give task_ids, a filter, or both.")

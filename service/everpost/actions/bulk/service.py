@@ -4,16 +4,16 @@ import msgspec
 
 from everpost.actions.bulk.behind import WorkBehind
 from everpost.actions.bulk.pages import BEGINNING
-from everpost.actions.bulk.request import BulkAnswer, BulkKind, BulkRequest, answer_of, write_request
+from everpost.actions.bulk.request import BulkAnswer, BulkKind, BulkRequest, answer_of, read_request, write_request
 from everpost.actions.bulk.work import Work
 from everpost.actions.edit import EditTools
 from everpost.actions.retry import RetryTools
 from everpost.clock import to_text
-from everpost.errors import InvalidValue, OperationNotFound, TasksPending
+from everpost.errors import Conflict, InvalidValue, OperationNotFound, TasksPending
 from everpost.platforms import CALLBACK
 from everpost.store import Store
 from everpost.store.history import TaskFilter
-from everpost.store.operations import Operation, OperationStatus
+from everpost.store.operations import Operation, OperationStatus, UndoneError
 from everpost.task.model import TaskStatus, new_task_id
 from everpost.task.place import Place
 
@@ -87,6 +87,30 @@ class Bulk:
         """Archive successes that ended before a time."""
         return await self.run(BulkRequest(kind=BulkKind.ARCHIVE, ended_before_ms=ended_before_ms))
 
+    async def undo_cancellation(self, operation: Operation) -> BulkAnswer:
+        """Retry the tasks that an operation has cancelled, each once; a repeated call answers how far that has come.
+
+        A task that was retried since, or is no longer cancelled, is skipped.
+
+        Raises:
+            Conflict: The operation does not cancel, or goes on.
+            Unavailable: The database cannot be written.
+        """
+        operation_id = operation.operation_id
+        if operation.kind != BulkKind.CANCEL or operation.status is OperationStatus.RUNNING:
+            raise Conflict("Only bulk work that has cancelled tasks, and has ended, can be undone so.", operation_id)
+        undo_id = await self._operations.find_undo(operation_id)
+        if undo_id is None:
+            wanted = read_request(operation.request).filter
+            scope = None if wanted is None or wanted.reach is None else TaskFilter(reach=wanted.reach)
+            try:
+                return await self.run(BulkRequest(kind=BulkKind.UNDO, undoes=operation_id, filter=scope))
+            except UndoneError:  # at the same time, by another caller
+                undo_id = await self._operations.find_undo(operation_id)
+        if undo_id is None:
+            raise OperationNotFound(operation_id)
+        return await self.progress(undo_id)
+
     async def progress(self, operation_id: str, after: str = "", limit: int = 1_000) -> BulkAnswer:
         """The progress of an operation, and its skipped tasks with ids after `after`, in their order, at most `limit`.
 
@@ -109,6 +133,7 @@ class Bulk:
             owner=self._owner,
             created_at=to_text(now_ms),
             updated_at=to_text(now_ms),
+            undoes=request.undoes,
         )
 
     async def _foresee(self, operation: Operation, request: BulkRequest) -> BulkAnswer:

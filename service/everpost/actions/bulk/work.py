@@ -21,7 +21,7 @@ from everpost.store.archive import Reason
 from everpost.store.changes import Change, Outcome
 from everpost.store.operations import Operation
 from everpost.task.resolution_rules import Grounds
-from everpost.task.retry_rules import decide_newest_retry, decide_retry
+from everpost.task.retry_rules import decide_newest_retry, decide_retry, decide_undo
 
 log = structlog.get_logger("everpost.bulk")
 
@@ -127,6 +127,8 @@ class Work:
                 token = f"{operation.operation_id} {operation.position}"  # of this step, also after a crash
                 grounds = Grounds(request.by, request.why)
                 return EditStep(self._edits, request.data, grounds=grounds, token=token)
+            case BulkKind.UNDO:
+                return RetryStep(tools, decide_undo, batch_id=operation.operation_id)
             case BulkKind.RETRY:
                 are_named = request.filter is None and request.batch_id is None
                 rule = decide_retry if are_named else decide_newest_retry

@@ -88,7 +88,7 @@ CHANGES = (
     Page("/tasks/{task_id:str}/publish-now", "pages.task_changes:publish_task_now", OPERATE),
     Page("/tasks/{task_id:str}/remove", "pages.task_changes:remove_task", OPERATE),
     Page("/tasks/{task_id:str}/bring-back", "pages.task_changes:bring_task_back", OPERATE),
-    Page("/operations/{operation_id:str}/undo", "pages.bulk:undo_operation", OPERATE),
+    Page("/operations/{operation_id:str}/undo", "pages.bulk:undo_operation", OPERATE_OWN),
     Page("/tasks/{task_id:str}/look-up", "pages.unknown:look_task_up", OPERATE),
     Page("/tasks/{task_id:str}/resolve", "pages.task_changes:resolve_task", OPERATE),
     Page("/tasks/{task_id:str}/edit", "pages.task_changes:edit_task", OPERATE),

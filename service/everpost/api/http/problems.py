@@ -54,6 +54,7 @@ STATUS_OF_CODE = MappingProxyType(
         "duplicate_post": HTTPStatus.CONFLICT,
         "outcome_unknown": HTTPStatus.CONFLICT,
         "nothing_to_decide": HTTPStatus.CONFLICT,
+        "task_not_cancelled": HTTPStatus.CONFLICT,
         "already_decided": HTTPStatus.CONFLICT,
         "tasks_pending": HTTPStatus.CONFLICT,
         "task_changing": HTTPStatus.CONFLICT,

@@ -11,12 +11,12 @@ from everpost.actions.bulk import BulkKind
 from everpost.api.http.audited import audited, note_of
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.http.reach import check_operation
-from everpost.api.http.rights import needs
+from everpost.api.http.rights import caller_of, needs
 from everpost.api.openapi.describe import documented
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.clock import from_text
-from everpost.errors import Conflict, OperationNotFound
-from everpost.store.operations import OperationStatus
+from everpost.errors import Conflict, OperationNotFound, OutOfScope
+from everpost.store.operations import Operation, OperationStatus
 from everpost.views.bulk_answers import BulkReply, reply_of
 
 
@@ -44,48 +44,83 @@ async def show_operation(
 
 
 class UndoAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """How many tasks are back in the history; if `is_whole` is false, there are more: repeat the request."""
+    """How far the undoing has come.
+
+    Attributes:
+        brought_back: Of a removal: the tasks that this request has brought back into the history. Of a cancellation:
+            those that were retried so far.
+        is_whole: False if there are more. Repeat the request: it brings back more of a removal, and tells how far the
+            undoing of a cancellation has come.
+        operation_id: Of a cancellation: the bulk work that retries its tasks, which is the `batch_id` of the retries.
+    """
 
     success: bool
     message: str
     brought_back: int
     is_whole: bool
+    operation_id: str | None = None
 
 
 @post(
     "/operations/{operation_id:str}/undo",
-    summary="Undo a bulk removal",
-    description="Brings back the tasks that were deleted while this bulk work went on, at most 20,000 in one request. "
-    "Other bulk work is undone otherwise: a retry by cancelling the tasks with its id as `batch_id`, a cancellation by "
-    "retrying.",
+    summary="Undo a bulk removal or cancellation",
+    description="Brings back the tasks that were deleted while this bulk work went on, at most 20,000 in one request; "
+    "or retries the tasks that it has cancelled, each once, in the background if they are many. Tasks that were "
+    "retried since, or are no longer cancelled (`task_not_cancelled`), are left out. However often it is asked for, a "
+    "cancellation is undone once. A bulk retry is undone by cancelling the tasks with its id as `batch_id`.",
     tags=["Bulk"],
-    opt=needs(Right.OPERATE),
-    **documented(UndoAnswer, description="The tasks are back.", refusals=("operation_not_found", "conflict")),
+    opt=needs(Right.OPERATE, scoped=True),
+    **documented(UndoAnswer, description="It is undone.", refusals=("operation_not_found", "conflict")),
 )
 @audited
 async def undo_operation(
     request: ApiRequest,
     operation_id: Annotated[str, PathParameter(description="The `operation_id` of a bulk answer.")],
 ) -> JsonAnswer:
-    """Bring the tasks of a bulk removal back."""
-    count, is_whole = await undo_removal(services_of(request), operation_id)
-    note_of(request).about(operation_id, tasks=count)
-    message = f"{count} tasks brought back" if is_whole else f"{count} tasks brought back; there are more"
-    return JsonAnswer(UndoAnswer(success=True, message=message, brought_back=count, is_whole=is_whole))
+    """Bring the tasks of a bulk removal back, or retry those of a bulk cancellation."""
+    return JsonAnswer(await undo_of(request, operation_id))
 
 
-async def undo_removal(services: Services, operation_id: str) -> tuple[int, bool]:
-    """Bring the tasks back that were removed while an operation went on; how many, and whether these are all.
+async def undo_of(request: ApiRequest, operation_id: str) -> UndoAnswer:
+    """Undo bulk work, and note it for the audit.
 
     Raises:
-        OperationNotFound: There is no such operation.
-        Conflict: It did not remove tasks, or goes on.
+        OperationNotFound: There is no such operation, or the caller's scope is less than the operation's.
+        OutOfScope: It has removed tasks, and the caller has a scope.
+        Conflict: It cannot be undone so, or goes on.
     """
+    services, caller = services_of(request), caller_of(request)
+    await check_operation(request, operation_id)
     found = await services.store.operations.find(operation_id)
     if found is None:
         raise OperationNotFound(operation_id[:64])
-    operation, _ = found
+    if found[0].kind == BulkKind.CANCEL:
+        answer = await services.bulk.undo_cancellation(found[0])
+        note_of(request).about(operation_id, tasks=answer.total, undone_by=answer.operation_id)
+        return UndoAnswer(
+            success=True,
+            message=reply_of(answer).message,
+            brought_back=answer.succeeded,
+            is_whole=answer.has_ended,
+            operation_id=answer.operation_id,
+        )
+    if caller.is_limited:  # what comes back is found by the time of its removal, by whomever
+        raise OutOfScope(caller.name)
+    count, is_whole = await undo_removal(services, found[0])
+    note_of(request).about(operation_id, tasks=count)
+    message = f"{count} tasks brought back" if is_whole else f"{count} tasks brought back; there are more"
+    return UndoAnswer(success=True, message=message, brought_back=count, is_whole=is_whole)
+
+
+async def undo_removal(services: Services, operation: Operation) -> tuple[int, bool]:
+    """Bring the tasks back that were removed while an operation went on; how many, and whether these are all.
+
+    Raises:
+        Conflict: It did not remove tasks, or goes on.
+    """
     if operation.kind != BulkKind.DELETE or operation.status is OperationStatus.RUNNING:
-        raise Conflict("Only bulk work that has removed tasks, and has ended, can be undone.", operation_id)
+        raise Conflict(
+            "Only bulk work that has removed or cancelled tasks, and has ended, can be undone.", operation.operation_id
+        )
     began_ms, ended_ms = from_text(operation.created_at) or 0, from_text(operation.updated_at) or 0
     return await services.removals.bring_back_removed(services.store.archive, began_ms, ended_ms)

@@ -16,7 +16,7 @@ from everpost.api.http.audited import note_of
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.http.reach import check_operation, reached
 from everpost.api.http.rights import caller_of
-from everpost.api.routes.operations import undo_removal
+from everpost.api.routes.operations import undo_of
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import InvalidValue, OperationNotFound, ServiceError
 from everpost.store.audit import MOST_NAMED
@@ -85,12 +85,13 @@ async def run_bulk(request: ApiRequest) -> JsonAnswer:
 
 
 async def undo_operation(request: ApiRequest) -> JsonAnswer:
-    """Bring back what it removed."""
+    """Bring back what it removed, or retry what it cancelled and go to the progress of that."""
     await read_form(request)
     operation_id = request.path_params["operation_id"]
-    count, _ = await undo_removal(services_of(request), operation_id)
-    note_of(request).about(operation_id, tasks=count)
-    return SeeOther(f"../{operation_id}?done=undone")
+    answer = await undo_of(request, operation_id)
+    if answer.operation_id is None:
+        return SeeOther(f"../{operation_id}?done=undone")
+    return SeeOther(f"../{answer.operation_id}?done=retried_again")
 
 
 def read_bulk(fields: Sequence[tuple[str, str]]) -> BulkForm:
@@ -158,4 +159,12 @@ async def show_operation(request: ApiRequest) -> JsonAnswer:
         raise OperationNotFound(operation_id[:64])
     answer = await services.bulk.progress(operation_id)
     shown: Any = listed_operation(found[0])
-    return render(request, "operation.html", operation=shown, answer=answer, skipped=skipped_by_reason(answer))
+    return render(
+        request,
+        "operation.html",
+        operation=shown,
+        answer=answer,
+        skipped=skipped_by_reason(answer),
+        undone_by=await services.store.operations.find_undo(operation_id),
+        undoes=found[0].undoes,
+    )

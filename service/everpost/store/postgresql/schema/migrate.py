@@ -9,8 +9,8 @@ goes on while the new one (N) migrates, and afterwards until it is stopped. Ther
   file's predecessor or less, except if a release says that everything must be stopped.
 - It is quick. It is undone and tried again if it does not get a lock within `LOCK_WAIT_MS`, because everything else
   waits behind it, also for the locks that it has already. But nothing limits how long it holds a lock: it does so until
-  all files are applied. Therefore it reads and fills no large table, and builds no index on a table of an earlier file,
-  since all writes of that table would wait meanwhile.
+  all files are applied. Therefore it reads and fills no large table, and builds no index on a table of an earlier file
+  that can be large, since all writes of that table would wait meanwhile.
 - Upkeep does afterwards what takes long, and the new code works without it until then. Upkeep fills a column in small
   steps. It builds an index outside of a transaction, with `CREATE INDEX CONCURRENTLY`, and drops the invalid one that a
   crash left. A partitioned table cannot have that: the file makes the index `ON ONLY` the parent, which reads nothing,

@@ -1,4 +1,4 @@
-"""The port's operations on PostgreSQL, tables `operations` and `operation_skips`."""
+"""The port's operations on PostgreSQL, tables `operations`, `operation_skips` and `operation_tasks`."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,8 @@ from everpost.clock import to_text
 from everpost.pace import Pace
 from everpost.store.batches import NEWEST
 from everpost.store.changes import Change, Outcome, undecided_among
-from everpost.store.operation_rows import claim_row, operation_of, skip_rows, step_row, without_ids
-from everpost.store.operations import Operation, OperationLostError
+from everpost.store.operation_rows import claim_row, done_rows, operation_of, skip_rows, step_row, without_ids
+from everpost.store.operations import Operation, OperationLostError, UndoneError
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.texts import json_text, plain_text, storable
@@ -43,7 +43,9 @@ class PostgresqlOperations:
             if undecided_among(outcomes):
                 return operation, outcomes
             if is_new:
-                await connection.run("begin_operation", **msgspec.structs.asdict(operation))
+                begun = await connection.fetch_one("begin_operation", **msgspec.structs.asdict(operation))
+                if begun is None:
+                    raise UndoneError(operation.undoes)
             if change is None:
                 return operation, outcomes
             return await _advance(connection, operation, outcomes, following, now_ms), outcomes
@@ -78,6 +80,19 @@ class PostgresqlOperations:
 
         return await self._database.read(find)
 
+    async def find_undo(self, operation_id: str) -> str | None:
+        """See the port."""
+        row = await self._database.read(
+            lambda connection: connection.fetch_one("find_undo", operation_id=storable(operation_id))
+        )
+        return None if row is None else str(row["operation_id"])
+
+    async def page_done(self, operation_id: str, after: str, limit: int) -> list[str]:
+        """See the port."""
+        given = {"operation_id": storable(operation_id), "after": storable(after), "limit": limit}
+        rows = await self._database.read(lambda connection: connection.fetch_all("page_done", **given))
+        return [row["task_id"] for row in rows]
+
     async def page(self, before: str | None = None, limit: int = 50) -> list[Operation]:
         """See the port."""
         given = {"before": NEWEST if before is None else storable(before), "limit": limit}
@@ -109,4 +124,7 @@ async def _advance(
     skips = skip_rows(operation, outcomes)
     if skips:
         await connection.run("keep_skips", rows=json_text(skips))
+    done = done_rows(operation, outcomes)
+    if done:
+        await connection.run("keep_done", rows=json_text(done))
     return operation_of(row)

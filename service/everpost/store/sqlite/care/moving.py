@@ -50,6 +50,7 @@ KEYS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
         Table.RECENT: ("digest", "task_id"),
         Table.OPERATIONS: ("operation_id",),
         Table.SKIPS: ("operation_id", "task_id"),
+        Table.DONE: ("operation_id", "task_id"),
         Table.LIMITS: ("scope",),
         Table.USES: ("used_at", "task_id"),
         Table.CLOSURES: ("scope",),

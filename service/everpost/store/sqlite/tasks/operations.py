@@ -1,4 +1,4 @@
-"""The port's operations on SQLite, tables `operations` and `operation_skips`."""
+"""The port's operations on SQLite, tables `operations`, `operation_skips` and `operation_tasks`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,8 +9,8 @@ from everpost.clock import to_text
 from everpost.pace import Pace
 from everpost.store.batches import NEWEST
 from everpost.store.changes import Change, Outcome, undecided_among
-from everpost.store.operation_rows import claim_row, operation_of, skip_rows, step_row, without_ids
-from everpost.store.operations import Operation, OperationLostError
+from everpost.store.operation_rows import claim_row, done_rows, operation_of, skip_rows, step_row, without_ids
+from everpost.store.operations import Operation, OperationLostError, UndoneError
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
@@ -44,7 +44,9 @@ class SqliteOperations:
             if undecided_among(outcomes):
                 return operation, outcomes
             if is_new:
-                connection.execute(load("begin_operation"), msgspec.structs.asdict(operation))
+                begun = connection.execute(load("begin_operation"), msgspec.structs.asdict(operation)).fetchone()
+                if begun is None:
+                    raise UndoneError(operation.undoes)
             if change is None:
                 return operation, outcomes
             return _advance(connection, operation, outcomes, following, now_ms), outcomes
@@ -71,6 +73,18 @@ class SqliteOperations:
             return _operation(row), [Outcome(task_id=task_id, reason=reason) for task_id, reason in skips]
 
         return await self._database.read(find)
+
+    async def find_undo(self, operation_id: str) -> str | None:
+        """See the port."""
+        given = {"operation_id": operation_id}
+        row = await self._database.read(lambda connection: connection.execute(load("find_undo"), given).fetchone())
+        return None if row is None else str(row[0])
+
+    async def page_done(self, operation_id: str, after: str, limit: int) -> list[str]:
+        """See the port."""
+        given = {"operation_id": operation_id, "after": after, "limit": limit}
+        rows = await self._database.read(lambda connection: connection.execute(load("page_done"), given).fetchall())
+        return [task_id for (task_id,) in rows]
 
     async def page(self, before: str | None = None, limit: int = 50) -> list[Operation]:
         """See the port."""
@@ -104,6 +118,7 @@ def _advance(
     if row is None:
         raise OperationLostError(operation.operation_id)
     connection.executemany(load("keep_skip"), skip_rows(operation, outcomes))
+    connection.executemany(load("keep_done"), done_rows(operation, outcomes))
     return _operation(row)
 
 

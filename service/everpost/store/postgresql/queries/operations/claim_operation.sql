@@ -6,4 +6,5 @@ WHERE operation_id = (
     ORDER BY created_at LIMIT 1
     FOR UPDATE SKIP LOCKED
 )
-RETURNING operation_id, kind, request, status, total, done, succeeded, position, error, owner, created_at, updated_at
+RETURNING operation_id, kind, request, status, total, done, succeeded, position, error, owner, created_at, updated_at,
+    undoes

@@ -1,0 +1,1 @@
+SELECT operation_id FROM operations WHERE undoes = :operation_id
