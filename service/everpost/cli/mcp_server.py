@@ -68,7 +68,10 @@ class Tools:
         cursor: Annotated[str | None, Field(description="`next_cursor` of the page before.")] = None,
     ) -> str:
         """List tasks, newest first, with the number of all that match. Every filter given must match."""
-        wanted = _filter(status, platform, account_id, created_after, created_before, error_class, q, batch_id, cause)
+        wanted = _given(
+            status=status, platform=platform, account_id=account_id, created_after=created_after,
+            created_before=created_before, error_class=error_class, cause=cause, q=q, batch_id=batch_id,
+        )  # fmt: skip
         return await self._ask(self._api.get, "/tasks", {**wanted, "limit": limit, "cursor": cursor})
 
     async def show_task(
@@ -149,7 +152,10 @@ class Tools:
         batch_id: Batch = None,
     ) -> str:
         """Retry many tasks, by ids, by a filter, or both. Call it with dry_run=true first."""
-        wanted = _filter(status, platform, account_id, created_after, created_before, error_class, q, batch_id, cause)
+        wanted = _given(
+            status=status, platform=platform, account_id=account_id, created_after=created_after,
+            created_before=created_before, error_class=error_class, cause=cause, q=q, batch_id=batch_id,
+        )  # fmt: skip
         return await self._bulk("retry", dry_run, task_ids, wanted)
 
     async def cancel_tasks(
@@ -165,7 +171,10 @@ class Tools:
         batch_id: Batch = None,
     ) -> str:
         """Cancel many waiting tasks, by ids, by a filter, or both. Call it with dry_run=true first."""
-        wanted = _filter(status, platform, account_id, created_after, created_before, None, q, batch_id)
+        wanted = _given(
+            status=status, platform=platform, account_id=account_id, created_after=created_after,
+            created_before=created_before, q=q, batch_id=batch_id,
+        )  # fmt: skip
         return await self._bulk("cancel", dry_run, task_ids, wanted)
 
     async def resolve_task(
@@ -180,16 +189,15 @@ class Tools:
         publish_url: Annotated[str | None, Field(description="Where the post can be seen.")] = None,
     ) -> str:
         """Decide about a task of unknown outcome, after a person has looked at the platform. It is kept for ever."""
-        given = {"decision": decision, "why": why, "provider_post_id": provider_post_id, "publish_url": publish_url}
-        body = {name: value for name, value in given.items() if value is not None} | {"by": "agent"}
+        body = _given(
+            decision=decision, why=why, by="agent", provider_post_id=provider_post_id, publish_url=publish_url
+        )
         return await self._ask(self._api.post, f"/tasks/{task_path(task_id)}/resolve", body)
 
     async def _bulk(self, verb: str, dry_run: bool, task_ids: list[str] | None, wanted: Mapping[str, Any]) -> str:
-        given = {name: value for name, value in wanted.items() if value is not None}
-        if not task_ids and not given:
-            raise ToolError("Name tasks, or say which with at least one filter; this would mean all tasks.")
-        body: dict[str, Any] = {"dry_run": dry_run}
-        body |= ({"task_ids": task_ids} if task_ids else {}) | ({"filter": given} if given else {})
+        if not task_ids and not wanted:
+            raise ToolError("Name tasks, or give at least one filter: without both, this would change all tasks.")
+        body = _given(dry_run=dry_run, task_ids=task_ids or None, filter=wanted or None)
         return await self._ask(self._api.post, f"/tasks/batch/{verb}", body)
 
 
@@ -212,25 +220,6 @@ def serve_tools(api: Api, *, read_only: bool) -> None:
     server.run("stdio")
 
 
-def _filter(
-    status: TaskStatus | None,
-    platform: str | None,
-    account_id: str | None,
-    created_after: str | None,
-    created_before: str | None,
-    error_class: ErrorClass | None,
-    q: str | None,
-    batch_id: str | None,
-    cause: str | None = None,
-) -> dict[str, Any]:
-    return {
-        "status": status,
-        "platform": platform,
-        "account_id": account_id,
-        "created_after": created_after,
-        "created_before": created_before,
-        "error_class": error_class,
-        "cause": cause,
-        "q": q,
-        "batch_id": batch_id,
-    }
+def _given(**fields: Any) -> dict[str, Any]:
+    """The fields that are not None."""
+    return {name: value for name, value in fields.items() if value is not None}

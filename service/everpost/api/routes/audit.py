@@ -24,6 +24,15 @@ def _word(description: str) -> QueryParameter:
     return QueryParameter(description=description, min_length=1, max_length=256)
 
 
+Who = Annotated[str | None, _word("The name of a caller.")]
+Action = Annotated[str | None, _word("The name of an operation, such as retry_task.")]
+Target = Annotated[str | None, _word("A task's id, an operation's id, PLATFORM/ACCOUNT, or the like.")]
+Way = Annotated[How | None, QueryParameter(description="The way by which it came.")]
+Outcome = Annotated[str | None, _word("`ok`, or the code of an error.")]
+After = Annotated[str | None, _word("A date or time, inclusive.")]
+Before = Annotated[str | None, _word("A date or time, exclusive.")]
+
+
 class AuditAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Entries, the newest first. `next_cursor` is the `cursor` for the next page; null on the last.
 
@@ -46,13 +55,13 @@ class AuditAnswer(msgspec.Struct, frozen=True, kw_only=True):
 )
 async def list_audit(
     request: ApiRequest,
-    who: Annotated[str | None, _word("The name of a caller.")] = None,
-    action: Annotated[str | None, _word("The name of an operation, such as retry_task.")] = None,
-    target: Annotated[str | None, _word("A task's id, an operation's id, PLATFORM/ACCOUNT, or the like.")] = None,
-    how: Annotated[How | None, QueryParameter(description="The way by which it came.")] = None,
-    outcome: Annotated[str | None, _word("`ok`, or the code of an error.")] = None,
-    after: Annotated[str | None, _word("A date or time, inclusive.")] = None,
-    before: Annotated[str | None, _word("A date or time, exclusive.")] = None,
+    who: Who = None,
+    action: Action = None,
+    target: Target = None,
+    how: Way = None,
+    outcome: Outcome = None,
+    after: After = None,
+    before: Before = None,
     cursor: Annotated[str | None, _word("`next_cursor` of the previous answer.")] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=MOST, description="The most entries in one answer.")] = 100,
 ) -> JsonAnswer:
@@ -82,13 +91,13 @@ async def export_audit(
     format: Annotated[  # noqa: A002 - it is the name of the parameter
         Format, QueryParameter(description="NDJSON for programs, CSV for people.")
     ] = Format.NDJSON,
-    who: Annotated[str | None, _word("The name of a caller.")] = None,
-    action: Annotated[str | None, _word("The name of an operation, such as retry_task.")] = None,
-    target: Annotated[str | None, _word("A task's id, an operation's id, PLATFORM/ACCOUNT, or the like.")] = None,
-    how: Annotated[How | None, QueryParameter(description="The way by which it came.")] = None,
-    outcome: Annotated[str | None, _word("`ok`, or the code of an error.")] = None,
-    after: Annotated[str | None, _word("A date or time, inclusive.")] = None,
-    before: Annotated[str | None, _word("A date or time, exclusive.")] = None,
+    who: Who = None,
+    action: Action = None,
+    target: Target = None,
+    how: Way = None,
+    outcome: Outcome = None,
+    after: After = None,
+    before: Before = None,
     cursor: Annotated[str | None, _word("The `cursor` of the last entry that arrived.")] = None,
 ) -> Export:
     """Export the audit."""

@@ -1,4 +1,4 @@
-"""Lists of batches and of bulk work."""
+"""GET /batches: tasks that were accepted together."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -11,12 +11,11 @@ from everpost.access import Right
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.http.rights import needs
 from everpost.api.openapi.describe import documented
+from everpost.api.routes.operations import Before
 from everpost.api.services import ApiRequest, services_of
 from everpost.store.batches import BatchSummary
-from everpost.views.bulk_answers import ListedOperation, listed_operation
 
 MAX_BATCHES = 100
-MAX_OPERATIONS = 200
 
 
 class BatchesAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,17 +24,6 @@ class BatchesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     success: bool
     data: Sequence[BatchSummary]
     next_before: str | None
-
-
-class OperationsAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Bulk work, the newest first. `next_before` is the `before` of the next page; null on the last."""
-
-    success: bool
-    data: Sequence[ListedOperation]
-    next_before: str | None
-
-
-Before = Annotated[str | None, QueryParameter(max_length=256, description="`next_before` of the previous answer.")]
 
 
 @get(
@@ -57,26 +45,3 @@ async def list_batches(
     found = [services.hiding.row(one) for one in await services.store.batches.page(before, limit + 1)]
     following = found[limit - 1].batch_id if len(found) > limit else None
     return JsonAnswer(BatchesAnswer(success=True, data=found[:limit], next_before=following))
-
-
-@get(
-    "/operations",
-    summary="List bulk work",
-    description="Bulk requests of the last week, the newest first, with their progress.",
-    tags=["Bulk"],
-    opt=needs(Right.READ),
-    **documented(OperationsAnswer, description="The bulk work."),
-)
-async def list_operations(
-    request: ApiRequest,
-    before: Before = None,
-    limit: Annotated[
-        int, QueryParameter(ge=1, le=MAX_OPERATIONS, description="The most operations in one answer.")
-    ] = 50,
-) -> JsonAnswer:
-    """List bulk work."""
-    found = await services_of(request).store.operations.page(before, limit + 1)
-    following = found[limit - 1].operation_id if len(found) > limit else None
-    return JsonAnswer(
-        OperationsAnswer(success=True, data=[listed_operation(one) for one in found[:limit]], next_before=following)
-    )

@@ -1,5 +1,6 @@
-"""How far bulk work has come."""
+"""Bulk work: a list of it, how far it has come, and undoing it."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -17,7 +18,42 @@ from everpost.api.services import ApiRequest, Services, services_of
 from everpost.clock import from_text
 from everpost.errors import Conflict, OperationNotFound, OutOfScope
 from everpost.store.operations import Operation, OperationStatus
-from everpost.views.bulk_answers import BulkReply, reply_of
+from everpost.views.bulk_answers import BulkReply, ListedOperation, listed_operation, reply_of
+
+MAX_OPERATIONS = 200
+
+Before = Annotated[str | None, QueryParameter(max_length=256, description="`next_before` of the previous answer.")]
+
+
+class OperationsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Bulk work, the newest first. `next_before` is the `before` of the next page; null on the last."""
+
+    success: bool
+    data: Sequence[ListedOperation]
+    next_before: str | None
+
+
+@get(
+    "/operations",
+    summary="List bulk work",
+    description="Bulk requests of the last week, the newest first, with their progress.",
+    tags=["Bulk"],
+    opt=needs(Right.READ),
+    **documented(OperationsAnswer, description="The bulk work."),
+)
+async def list_operations(
+    request: ApiRequest,
+    before: Before = None,
+    limit: Annotated[
+        int, QueryParameter(ge=1, le=MAX_OPERATIONS, description="The most operations in one answer.")
+    ] = 50,
+) -> JsonAnswer:
+    """List bulk work."""
+    found = await services_of(request).store.operations.page(before, limit + 1)
+    following = found[limit - 1].operation_id if len(found) > limit else None
+    return JsonAnswer(
+        OperationsAnswer(success=True, data=[listed_operation(one) for one in found[:limit]], next_before=following)
+    )
 
 
 @get(

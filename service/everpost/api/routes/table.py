@@ -17,7 +17,7 @@ from everpost.api.routes.accounts import (
     test_account,
 )
 from everpost.api.routes.audit import export_audit, list_audit
-from everpost.api.routes.batches import list_batches, list_operations
+from everpost.api.routes.batches import list_batches
 from everpost.api.routes.callbacks import list_callbacks, redeliver_callback
 from everpost.api.routes.clearing import archive_tasks, clear_tasks
 from everpost.api.routes.edit import edit_task, edit_tasks, publish_now, publish_tasks_now
@@ -29,9 +29,10 @@ from everpost.api.routes.files_content import continue_upload, download_file, sh
 from everpost.api.routes.keys import create_key, list_keys, revoke_key, rotate_key, show_caller
 from everpost.api.routes.limits import pause_scope, resume_scope, set_limits, show_limits
 from everpost.api.routes.liveness import show_liveness, show_readiness
+from everpost.api.routes.look_ups import look_task_up, show_look_up
 from everpost.api.routes.many_tasks import cancel_tasks, delete_tasks, retry_tasks
 from everpost.api.routes.one_task import bring_task_back, cancel_task, delete_task, retry_task, show_task
-from everpost.api.routes.operations import show_operation, undo_operation
+from everpost.api.routes.operations import list_operations, show_operation, undo_operation
 from everpost.api.routes.overview import list_failures, show_timeline
 from everpost.api.routes.pause import resume_dispatch, show_dispatch
 from everpost.api.routes.prometheus import show_metrics
@@ -47,7 +48,7 @@ from everpost.api.routes.recurring import (
     show_next_times,
     show_recurring,
 )
-from everpost.api.routes.resolve import look_task_up, resolve_task, show_look_up
+from everpost.api.routes.resolve import resolve_task
 from everpost.api.routes.schedule import show_schedule
 from everpost.api.routes.stats import list_platforms, show_queue_health, show_stats
 from everpost.api.routes.task_lists import complete_id, list_recent_ends, list_tasks

@@ -11,8 +11,8 @@ from everpost.api.http.audited import note_of
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.http.reach import is_reached, reached
 from everpost.api.http.rights import caller_of
+from everpost.api.routes.look_ups import ask_for_look_up
 from everpost.api.routes.one_task import checked_id
-from everpost.api.routes.resolve import ask_for_look_up
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import TaskNotFound
 from everpost.store.history import TaskFilter
