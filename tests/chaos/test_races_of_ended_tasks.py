@@ -14,6 +14,7 @@ import pytest
 from chaos_kit.checks import Facts
 from chaos_kit.load import HANG_S
 from chaos_kit.scene import Scene, playing
+from everpost.clock import system_clock, to_text
 from everpost.publishing import PublisherClass
 from everpost.task.model import TaskStatus
 from everpost.task.place import Place
@@ -126,3 +127,60 @@ async def test_a_success_that_is_archived_and_sent_again_at_once_is_archived_and
     assert {rows[task_id].retry_of for task_id in told} == set(task_ids)
     assert {row.task_id for row in facts.rows if row.retry_of} == set(told)
     assert all(count == 1 for count in Counter(effect.task_id for effect in facts.effects).values())
+
+
+def assert_each_sent_once(facts: Facts, task_ids: list[str]) -> None:
+    """Each chain of retries was sent once, because a chain with a success needs force."""
+    chain_of = {row.task_id: row.chain_id for row in facts.rows}
+    sent = Counter(chain_of[effect.task_id] for effect in facts.effects)
+    assert sent == dict.fromkeys(task_ids, 1)
+
+
+@pytest.mark.chaos
+async def test_a_failed_task_that_goes_and_comes_back_while_it_is_retried_is_sent_once(tmp_path: Path) -> None:
+    async with contest(tmp_path, seed=14) as (scene, client):
+        scene.close_platform()
+        task_ids = await post_and_end(scene, client)
+        scene.open_platform()
+
+        async def contend(task_id: str) -> None:
+            for _ in range(ROUNDS):
+                calls = [
+                    *(ask(scene, client, "POST", f"/retry/{task_id}") for _ in range(2)),
+                    *(ask(scene, client, "DELETE", f"/{task_id}") for _ in range(2)),
+                    *(ask(scene, client, "POST", f"/{task_id}/bring-back") for _ in range(CALLERS)),
+                ]
+                scene.chance.shuffle(calls)
+                answers = await asyncio.gather(*calls)
+                assert {answer.status_code for answer in answers} <= {200, 404, 409}, [each.text for each in answers]
+
+        contending = asyncio.gather(*map(contend, task_ids))
+        while not contending.done():
+            assert scene.kit.find_chains_twice_alive() == []
+            await asyncio.wait([contending], timeout=0.01)
+        await contending
+        facts = await facts_at_the_end(scene)
+    assert_each_sent_once(facts, task_ids)
+
+
+@pytest.mark.chaos
+async def test_a_cancellation_that_is_undone_while_its_tasks_are_retried_and_removed_sends_each_once(
+    tmp_path: Path,
+) -> None:
+    async with contest(tmp_path, seed=15) as (scene, client):
+        later = to_text(system_clock() + 2_000)
+        posts = (scene.load.post(client, scene.chance, schedule_time=later) for _ in range(TASKS))
+        task_ids = list(map(str, await asyncio.gather(*posts)))
+        cancelled = await ask(scene, client, "POST", "/batch/cancel", json={"task_ids": task_ids})
+        assert cancelled.json()["success_count"] == TASKS, cancelled.text
+        undo = f"/../operations/{cancelled.json()['operation_id']}/undo"
+        calls = [ask(scene, client, "POST", undo) for _ in range(CALLERS)]
+        for task_id in task_ids:
+            calls += [ask(scene, client, "POST", f"/retry/{task_id}") for _ in range(2)]
+            calls.append(ask(scene, client, "DELETE", f"/{task_id}"))
+            calls.append(ask(scene, client, "POST", f"/{task_id}/bring-back"))
+        scene.chance.shuffle(calls)
+        answers = await asyncio.gather(*calls)
+        assert {answer.status_code for answer in answers} <= {200, 404, 409}, [each.text for each in answers]
+        facts = await facts_at_the_end(scene)
+    assert_each_sent_once(facts, task_ids)
