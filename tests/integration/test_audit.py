@@ -24,7 +24,7 @@ from integration.test_keys import KEYS, TOKEN, client, make
 
 AUDIT = "/api/v1/audit"
 ONLY_SUBMITS = {
-    "publish_task", "publish_batch", "publish_fanout", "upload_file", "continue_upload", "make_first_task",
+    "publish_task", "publish_batch", "publish_fanout", "upload_file", "continue_upload",
     "export_audit", "list_audit", "list_keys", "show_page",
 }  # fmt: skip
 """What these do is kept with the tasks and files, or is nothing; all other routes that change something are audited."""

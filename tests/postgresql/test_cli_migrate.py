@@ -14,6 +14,8 @@ def test_a_database_is_brought_up_once_and_its_password_is_not_shown(address: st
         assert "hidden-word" not in done.stdout + done.stderr
     with psycopg.connect(address) as connection:
         assert connection.execute("SELECT count(*) FROM task_queue").fetchone() == (0,)
+        kept = connection.execute("SELECT action, how, outcome FROM audit_log").fetchall()
+    assert kept == [("command migrate", "command", "ok")] * 2
 
 
 def test_a_database_that_is_not_there_is_an_error_without_its_password(address: str) -> None:

@@ -1,5 +1,6 @@
 """`everpost import`, `archive`, `purge` and `doctor` on real files, without a server."""
 
+import asyncio
 import json
 import subprocess
 from collections.abc import Callable, Mapping
@@ -10,6 +11,9 @@ from typing import Any
 import pytest
 
 from cli_support import DEADLINE_S, command, environment, free_port, run, run_process, until
+from everpost.cli import SECTIONS
+from everpost.store import maintenance_of
+from everpost.store.moving import Mark, Role
 from everpost.store.sqlite.file.new_file import new_file
 from everpost.store.sqlite.schema.migrate import migrate
 from sqlite.original_database import insert, make_original, make_task_queue, queued_task
@@ -91,6 +95,44 @@ def test_an_original_queue_is_imported_once(tmp_path: Path, env: dict[str, str])
     assert (first.returncode, first.stdout) == (0, "3 tasks read: 3 added, 0 here already.\n")
     second = run("import", str(source), env=env)
     assert second.stdout == "3 tasks read: 0 added, 3 here already.\n"
+
+
+CHANGES = (
+    "migrate", "archive --older-than-days 90", "purge --archived-before 2090-01-01 --yes", "compact",
+    "import {folder}/task_queue.db", "backup {folder}/backup.db", "restore {folder}/backup.db",
+    "files register {folder}/media", "files unregister media", "move {folder}/everpost.db --abandon",
+)  # fmt: skip
+"""A call of each command that works on the database. Only `backup` changes nothing."""
+
+
+def test_each_command_that_changes_the_database_keeps_one_entry(
+    path: Path, env: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "media").mkdir()
+    make_task_queue(tmp_path / "task_queue.db")
+    alone = {name for section in ("The database file", "Media") for name in SECTIONS[section]}
+    assert {call.split()[0] for call in CHANGES} == alone - {"doctor"}
+    for call in CHANGES:
+        if call.startswith("move"):
+            mark = Mark(move_id="m", role=Role.SOURCE, other="another.db")
+            asyncio.run(set_mark(path, mark))
+        done = run(*call.format(folder=tmp_path).split(), env=env)
+        assert done.returncode == 0, (call, done.stderr)
+        if call.startswith("restore"):  # the backup has the entries before it
+            assert sql(path, "SELECT count(*) FROM audit_log") == [(5 + 1,)]
+    kept = sql(path, "SELECT action, how, outcome FROM audit_log ORDER BY audit_id")
+    wanted = [call.split()[0] for call in CHANGES if not call.startswith("backup")]
+    wanted[-3:] = ["files register", "files unregister", "move --abandon"]
+    assert kept == [(f"command {command}", "command", "ok") for command in wanted]
+    for refused in ("archive --dry-run", "restore {folder}/nothing", "move {folder}/everpost.db --abandon"):
+        run(*refused.format(folder=tmp_path).split(), env=env)
+    assert len(sql(path, "SELECT 1 FROM audit_log")) == len(kept)
+
+
+async def set_mark(path: Path, mark: Mark) -> None:
+    moved = await maintenance_of(str(path)).open_moved()
+    await moved.set_mark(None, mark)
+    await moved.close()
 
 
 def test_a_file_that_is_not_there_is_not_imported(tmp_path: Path, env: dict[str, str]) -> None:

@@ -1,6 +1,7 @@
 """Entries in the audit by commands that work on the database itself."""
 
 import getpass
+from datetime import UTC, tzinfo
 from typing import Any
 
 from everpost.access import AuditRow, How, Role
@@ -29,9 +30,11 @@ async def keep_entry(store: Store, command: str, target: str | None = None, **de
     await store.audit.add(row)
 
 
-async def keep_entry_at(address: str, command: str, target: str | None = None, **details: Any) -> None:
+async def keep_entry_at(
+    address: str, command: str, target: str | None = None, *, zone: tzinfo = UTC, **details: Any
+) -> None:
     """The same in the store of an address, which is opened for it. Raises the errors of `open_store`."""
-    store = await open_store(address)
+    store = await open_store(address, zone=zone)
     try:
         await keep_entry(store, command, target, **details)
     finally:

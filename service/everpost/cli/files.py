@@ -95,10 +95,7 @@ def migrate(data: str | None, database: str | None) -> None:
     """
     settings = database_settings(data, database)
 
-    async def bring_up() -> None:
-        await (await open_store(settings.database_address, zone=settings.zone)).close()
-
-    asyncio.run(bring_up())
+    asyncio.run(keep_entry_at(settings.database_address, "migrate", zone=settings.zone))
     say(f"{settings.shown_database} is up to date.")
 
 
@@ -115,6 +112,8 @@ def compact(data: str | None, database: str | None) -> None:
     place = maintenance_of(settings.database_address)
     sizes = place.compact()
     say(f"{place.name}: {size_text(sizes.before_bytes)} before, {size_text(sizes.after_bytes)} now, checked.")
+    freed = max(0, sizes.before_bytes - sizes.after_bytes)
+    asyncio.run(keep_entry_at(settings.database_address, "compact", zone=settings.zone, freed_bytes=freed))
 
 
 @click.command(name="import", epilog="\b\nExample:\n  everpost import /srv/original/task_queue.db")

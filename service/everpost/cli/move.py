@@ -62,6 +62,7 @@ def move(source: str, target: str | None, dry_run: bool, abandon: bool, odd_rows
         raise click.ClickException(f"There is no database {place.name}.")
     if abandon:
         _abandon(place)
+        asyncio.run(keep_entry_at(source, "move --abandon"))
         return
     if target is None:
         raise click.UsageError("Missing argument 'TARGET'.")

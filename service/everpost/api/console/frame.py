@@ -13,8 +13,10 @@ from everpost.api.console.addresses import root_of
 from everpost.api.console.answers import PageAnswer
 from everpost.api.console.languages import NAMES, Texts, choose_language, shown, texts_of
 from everpost.api.console.static_files import address_of
+from everpost.api.http.audited import note_of
 from everpost.api.http.rights import caller_of
 from everpost.api.services import ApiRequest, services_of
+from everpost.errors import ServiceError
 from everpost.release import running_version
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -57,8 +59,10 @@ def render(request: ApiRequest, template: str, *, status: int = 200, **values: A
 
     Args:
         template: Its file in `templates/`.
-        values: What the template shows, besides what `_frame_of` gives.
+        values: What the template shows, besides what `_frame_of` gives. `error` is why a form did nothing.
     """
+    if isinstance(error := values.get("error"), ServiceError):
+        note_of(request).error = error
     page = _environment().get_template(template)
     return PageAnswer(page.render(_frame_of(request) | values), status)
 

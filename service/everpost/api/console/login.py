@@ -70,8 +70,10 @@ async def log_out(request: ApiRequest) -> JsonAnswer:
     """End the session of the cookie that came, and go to the login."""
     services, headers = services_of(request), headers_of(request)
     SiteCheck(services.settings).check_proof("POST", headers)
-    if (cookie := cookie_of(headers)) is not None:
+    if (cookie := cookie_of(headers)) is not None and (caller := await services.sessions.find(cookie)) is not None:
         await services.sessions.end(cookie)
+        remember(request, caller)
+        await services.store.audit.add(note_of(request).row())
     given = {"set-cookie": set_cookie(headers, ""), "cache-control": "no-store"}
     if is_json(media_type_of(headers)):
         return BareAnswer(204, given)

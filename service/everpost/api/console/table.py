@@ -108,7 +108,7 @@ CHANGES = (
     Page("/limits/pause", "pages.limits:pause_scope", OPERATE_OWN),
     Page("/limits/resume", "pages.limits:resume_scope", OPERATE_OWN),
 )
-"""The forms that change something. What needs a right to operate or administer is audited: `note_of(request).about`."""
+"""The forms that change something. What needs more than a right to read is audited: `note_of(request).about`."""
 
 
 def console_routes() -> list[HTTPRouteHandler]:
@@ -161,7 +161,7 @@ def _change_of(page: Page) -> Handler:
         return await _make(page, request)
 
     change.__name__ = page.made_by.partition(":")[2]
-    return audited(change) if page.opt in (OPERATE, OPERATE_OWN, ADMIN) else change
+    return audited(change) if page.opt in (SUBMIT, OPERATE, OPERATE_OWN, ADMIN) else change
 
 
 async def handle_file(request: ApiRequest) -> JsonAnswer:

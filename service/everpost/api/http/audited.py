@@ -40,6 +40,7 @@ class AuditNote:
     Attributes:
         target, why, details: See `AuditRow`.
         is_needed: False if nothing is changed, such as in a dry run.
+        error: What a page shows as the reason why nothing was done, or not all.
     """
 
     def __init__(self, request: ApiRequest) -> None:
@@ -48,6 +49,7 @@ class AuditNote:
         self.why: str | None = None
         self.details: dict[str, Any] = {}
         self.is_needed = True
+        self.error: ServiceError | None = None
 
     def about(self, target: str | None, *, by: str | None = None, why: str | None = None, **details: Any) -> None:
         """Say what is changed, so that an entry is kept. Details that are None, False or empty are left out.
@@ -72,7 +74,7 @@ class AuditNote:
             action=str(request.route_handler.fn.__name__),
             how=_how(request, caller),
             address=address_of(request),
-            target=self.target,
+            target=self.target if outcome == OK else self.target or _named_in(request),
             why=self.why,
             details=self.details | _forwarded(request),
             outcome=outcome,
@@ -102,14 +104,15 @@ def audited(handler: Handler[P, R]) -> Handler[P, R]:
 
     @wraps(handler)
     async def audited_handler(request: ApiRequest, *args: P.args, **kwargs: P.kwargs) -> R:
+        note = note_of(request)
         try:
             answer = await handler(request, *args, **kwargs)
         except ServiceError as error:
-            if STATUS_OF_CODE[error.code] >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                await _keep_if_possible(request, note_of(request).row(error.code))
+            await _keep_failure(request, note, error)
             raise
-        note = note_of(request)
-        if note.is_needed:
+        if note.error is not None:
+            await _keep_failure(request, note, note.error)
+        elif note.is_needed:
             await services_of(request).store.audit.add(note.row())
         return answer
 
@@ -151,6 +154,17 @@ def _forwarded(request: ApiRequest) -> dict[str, str]:
     """What a proxy says of the way of a request; a client that connects directly can say the same."""
     said = headers_of(request).get(b"x-forwarded-for")
     return {} if said is None else {"forwarded_for": said[:LONGEST_WAY].decode("latin-1")}
+
+
+def _named_in(request: ApiRequest) -> str | None:
+    """What the path of a request names; it need not exist."""
+    return "/".join(map(str, request.scope.get("path_params", {}).values()))[:LONGEST_WAY] or None
+
+
+async def _keep_failure(request: ApiRequest, note: AuditNote, error: ServiceError) -> None:
+    """Keep an entry of an error after which the change may have been made."""
+    if STATUS_OF_CODE[error.code] >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        await _keep_if_possible(request, note.row(error.code))
 
 
 async def _keep_if_possible(request: ApiRequest, row: AuditRow) -> None:
