@@ -133,8 +133,11 @@ class RetryStep:
 
     async def _tell_withdrawn(self, plan: RetryPlan, outcomes: Sequence[Outcome]) -> None:
         """Tell readers of events which waiting tasks have ended, because a retry replaces them."""
-        replaced = [outcome.task_id for outcome in outcomes if outcome.new_task is not None]
-        ended = [task_id for task_id in replaced if plan.known.get(task_id, NOTHING_KNOWN).withdrawn]
+        ended = [
+            outcome.task_id
+            for outcome in outcomes
+            if outcome.new_task is not None and plan.known.get(outcome.task_id, NOTHING_KNOWN).withdrawn
+        ]
         if ended:
             with suppress(QueueUnreachable):  # then the event of the new task says it
                 await self._tools.queue.events.tell(Told.ENDED, ended)

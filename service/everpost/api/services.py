@@ -1,6 +1,6 @@
 """The parts that handlers use. `service/everpost/api/assembly.py` makes one set per application."""
 
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import msgspec
 from litestar import Request
@@ -90,4 +90,5 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 
 def services_of(request: ApiRequest) -> Services:
     """The services of the application that serves the request; a plain look-up, for the hot path."""
-    return cast("Services", request.scope["litestar_app"].state["services"])
+    services: Services = request.scope["litestar_app"].state["services"]
+    return services

@@ -12,7 +12,7 @@ import structlog
 from everpost.access import AuditRow, Caller, How
 from everpost.access.audit import OK
 from everpost.access.roles import ANONYMOUS
-from everpost.api.http.bodies import headers_of
+from everpost.api.http.bodies import Headers, headers_of
 from everpost.api.http.problems import STATUS_OF_CODE
 from everpost.api.http.rights import caller_of
 from everpost.api.services import ApiRequest, services_of
@@ -64,7 +64,7 @@ class AuditNote:
     def row(self, outcome: str = OK) -> AuditRow:
         """The entry."""
         request, caller = self._request, caller_of(self._request)
-        now_ms = services_of(request).clock()
+        headers, now_ms = headers_of(request), services_of(request).clock()
         return AuditRow(
             audit_id=new_task_id(now_ms),
             at=to_text(now_ms),
@@ -72,11 +72,11 @@ class AuditNote:
             role=caller.role,
             key_id=caller.key_id,
             action=str(request.route_handler.fn.__name__),
-            how=_how(request, caller),
+            how=_how(headers, caller),
             address=address_of(request),
             target=self.target if outcome == OK else self.target or _named_in(request),
             why=self.why,
-            details=self.details | _forwarded(request),
+            details=self.details | _forwarded(headers),
             outcome=outcome,
         )
 
@@ -89,10 +89,10 @@ class AuditNote:
 def note_of(request: ApiRequest) -> AuditNote:
     """What the entry of this request will say."""
     state = request.scope["state"]
-    note = state.get(NOTE)
+    note: AuditNote | None = state.get(NOTE)
     if note is None:
         note = state[NOTE] = AuditNote(request)
-    return cast("AuditNote", note)
+    return note
 
 
 def audited(handler: Handler[P, R]) -> Handler[P, R]:
@@ -150,9 +150,9 @@ def address_of(request: ApiRequest) -> str | None:
     return None if client is None else str(client[0])
 
 
-def _forwarded(request: ApiRequest) -> dict[str, str]:
+def _forwarded(headers: Headers) -> dict[str, str]:
     """What a proxy says of the way of a request; a client that connects directly can say the same."""
-    said = headers_of(request).get(b"x-forwarded-for")
+    said = headers.get(b"x-forwarded-for")
     return {} if said is None else {"forwarded_for": said[:LONGEST_WAY].decode("latin-1")}
 
 
@@ -174,8 +174,8 @@ async def _keep_if_possible(request: ApiRequest, row: AuditRow) -> None:
         log.warning("audit.not_kept", action=row.action, who=row.who, outcome=row.outcome, error=error.message)
 
 
-def _how(request: ApiRequest, caller: Caller) -> How:
+def _how(headers: Headers, caller: Caller) -> How:
     if caller.in_session:
         return How.CONSOLE
-    agent = headers_of(request).get(b"user-agent", b"")
+    agent = headers.get(b"user-agent", b"")
     return How.COMMAND if agent.startswith(COMMAND) else How.API

@@ -49,5 +49,6 @@ def remember(request: ApiRequest, caller: Caller) -> None:
 
 
 def caller_of(request: ApiRequest) -> Caller:
-    """Who sends a request; for a public route, `anonymous`."""
-    return cast("Caller", request.scope["state"].get(CALLER, ANONYMOUS_ADMIN))
+    """Who sends a request; for a public route, or if no key is needed, `ANONYMOUS_ADMIN`."""
+    caller: Caller = request.scope["state"].get(CALLER, ANONYMOUS_ADMIN)
+    return caller

@@ -175,8 +175,8 @@ async def retry_task(
     patch, path = await _read_patch(request, headers, services.settings.max_body) if has_body(headers) else (None, PATH)
     if patch:
         patch = services.hiding.unshown(patch, path)
-    need_patch_in_reach(caller_of(request), patch or {}, path)
-    await need_files_in_reach(services, caller_of(request), patch, path)
+        need_patch_in_reach(caller_of(request), patch, path)
+        await need_files_in_reach(services, caller_of(request), patch, path)
     note = note_of(request)
     note.about(checked_id(task_id), by=by, why=why, force=force, edited=sorted(patch or ()))
     retried = await services.retries.retry_task(task_id, force=force, grounds=note.grounds(by), patch=patch, path=path)

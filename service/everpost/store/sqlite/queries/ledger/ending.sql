@@ -5,6 +5,18 @@ CREATE TEMP VIEW ending (
     task_id, status, finished_at, queued_at, started_at, attempt, error_class, error_message, result, provider_post_id,
     publish_url, platform, account_id, material_id, title, tags, cover, schedule_time, publish_mode, failure
 ) AS SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL;
+-- The same for the causes of failed tasks. An insert into this view, unlike one into a table, costs nothing for the others.
+CREATE TEMP VIEW failing (task_id, platform, account_id, error_class, failure) AS SELECT NULL, NULL, NULL, NULL, NULL;
+CREATE TEMP TRIGGER failing_causes INSTEAD OF INSERT ON failing BEGIN
+    INSERT OR IGNORE INTO failure_causes (cause, error_class, text)
+    VALUES (NEW.failure ->> 'cause', NEW.error_class, NEW.failure ->> 'text');
+    INSERT OR IGNORE INTO failures (task_id, cause, platform, account_id, created_at, ended_s)
+    SELECT
+        t.task_id, NEW.failure ->> 'cause', ifnull(ifnull(t.platform, NEW.platform), ''),
+        ifnull(ifnull(t.account_id, NEW.account_id), ''), t.created_at, NEW.failure ->> 'ended_s'
+    FROM task_queue AS t
+    WHERE t.task_id = NEW.task_id;
+END;
 CREATE TEMP TRIGGER ending_moves INSTEAD OF INSERT ON ending BEGIN
     INSERT INTO publish_tasks (
         job_id, platform, account_id, material_id, title, tags, cover, schedule_time, publish_mode,
@@ -32,13 +44,7 @@ CREATE TEMP TRIGGER ending_moves INSTEAD OF INSERT ON ending BEGIN
     FROM task_queue AS t
     WHERE t.task_id = NEW.task_id;
     SELECT RAISE(ABORT, 'not in the ledger') WHERE changes() = 0;
-    INSERT OR IGNORE INTO failure_causes (cause, error_class, text)
-    SELECT NEW.failure ->> 'cause', NEW.error_class, NEW.failure ->> 'text' WHERE NEW.status = 'failed';
-    INSERT OR IGNORE INTO failures (task_id, cause, platform, account_id, created_at, ended_s)
-    SELECT
-        t.task_id, NEW.failure ->> 'cause', ifnull(ifnull(t.platform, NEW.platform), ''),
-        ifnull(ifnull(t.account_id, NEW.account_id), ''), t.created_at, NEW.failure ->> 'ended_s'
-    FROM task_queue AS t
-    WHERE NEW.status = 'failed' AND t.task_id = NEW.task_id;
+    INSERT INTO failing (task_id, platform, account_id, error_class, failure)
+    SELECT NEW.task_id, NEW.platform, NEW.account_id, NEW.error_class, NEW.failure WHERE NEW.status = 'failed';
     DELETE FROM task_queue WHERE task_id = NEW.task_id;
 END;
