@@ -94,10 +94,15 @@ def _boot_id() -> str:
         return ""
 
 
-@lru_cache(maxsize=1_024)  # many tasks share one moment
 def to_text(time_ms: int) -> str:
     """The time in the form of tables and answers: `2026-01-31T12:00:00.000Z`."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    seconds, ms = divmod(time_ms, 1000)
+    return f"{_second_as_text(seconds)}.{ms:03}Z"
+
+
+@lru_cache(maxsize=1_024)  # many tasks share one second
+def _second_as_text(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:-6]
 
 
 def to_text_or_none(time_ms: int | None) -> str | None:

@@ -122,12 +122,14 @@ class RetryStep:
     async def run(self, task_ids: Sequence[str], apply: Apply) -> list[Outcome]:
         """See `Step`."""
         self._tools.acceptance.room.check()
-        plan = self._plan(task_ids, await ask_redis(self._tools.queue, task_ids) if self._names_redis else {})
+        known = await ask_redis(self._tools.queue, task_ids) if self._names_redis else {}
+        plan = unprepared = self._plan(task_ids, known)
         while True:
             outcomes = await apply(Retry(task_ids, plan.decide, self._grounds, self._grounds.entry), ())
             undecided = undecided_among(outcomes)
             if not undecided:
-                await self._tell_withdrawn(plan, outcomes)
+                if plan is not unprepared:  # only then may jobs have been taken out of Redis
+                    await self._tell_withdrawn(plan, outcomes)
                 return outcomes
             plan = await self._prepare(plan, {task.task_id: task for task in undecided})
 

@@ -13,6 +13,7 @@ from everpost.queue.codec import job_of
 from everpost.queue.keys import QUEUE_NAMES, WAKE_CHANNEL, WITHDRAWALS_KEY, queue_name
 from everpost.queue.redis_server import RedisServer
 from everpost.task.model import Task
+from everpost.time_limit import ends_within
 
 PATIENCE_S = 0.04
 MOST_TOGETHER = 256  # tasks of concurrent callers in one call
@@ -107,8 +108,7 @@ class Enqueuer:
             self._hold(tasks)
             return None
         sending = asyncio.create_task(self._try_to_send(tasks))
-        await asyncio.wait((sending,), timeout=PATIENCE_S)
-        if sending.done():
+        if await ends_within(sending, PATIENCE_S):
             return sending.result()
         waiting = asyncio.create_task(self._wait_for_late(sending))
         self._late.add(waiting)

@@ -167,7 +167,7 @@ class Jobs:
         await self._together.drain()
 
     async def _find_each(self, task_ids: Sequence[str]) -> list[QueuedJob | None]:
-        found = await self.find_tasks(task_ids)
+        found = await self._read((JOB, RESULT), task_ids)
         return [found.get(task_id) for task_id in task_ids]
 
     async def _read(self, prefixes: Sequence[str], task_ids: Sequence[str]) -> dict[str, QueuedJob]:

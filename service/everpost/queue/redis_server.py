@@ -19,6 +19,7 @@ from everpost.errors import QueueUnreachable
 from everpost.queue.breaker import Breaker
 from everpost.queue.keys import EPOCH_KEY, SET_ASIDE, TYPES
 from everpost.queue.overwritten_keys import is_wrong_type, set_aside
+from everpost.time_limit import TimeLimit
 
 Answer = TypeVar("Answer")
 
@@ -163,7 +164,7 @@ class RedisServer:
             request.close()
             raise self._away()
         try:
-            async with asyncio.timeout(ANSWER_S):
+            with TimeLimit(ANSWER_S):
                 return await request
         except ResponseError as error:
             if is_wrong_type(error) and self._may_repair:

@@ -67,7 +67,9 @@ def entry_of_retries(row: AuditRow, made: Sequence[Task]) -> AuditRow:
 def row_of(row: AuditRow) -> dict[str, Any]:
     """The entry as the named values of a row."""
     values = msgspec.structs.asdict(row)
-    return values | {"how": row.how.value, "details": msgspec.json.encode(row.details).decode()}
+    values["role"], values["how"] = str(row.role), str(row.how)  # SQLite takes twice as long for members of enums
+    values["details"] = msgspec.json.encode(row.details).decode()
+    return values
 
 
 def entry_of(row: Mapping[str, Any]) -> AuditRow:

@@ -58,25 +58,28 @@ class AuditNote:
             by: Who the client says it is; it is kept if the caller has another name.
         """
         self.target, self.why, self.is_needed = target, why, True
-        said = {"said_by": None if by == caller_of(self._request).name else by}
-        self.details |= {name: value for name, value in (said | details).items() if value}
+        said = {"said_by": by} if by and by != caller_of(self._request).name else {}
+        self.details = {**self.details, **said, **{name: value for name, value in details.items() if value}}
 
     def row(self, outcome: str = OK) -> AuditRow:
         """The entry."""
         request, caller = self._request, caller_of(self._request)
         headers, now_ms = headers_of(request), services_of(request).clock()
+        details = self.details
+        if (way := headers.get(b"x-forwarded-for")) is not None:  # a client that connects directly can say it too
+            details = {**details, "forwarded_for": way[:LONGEST_WAY].decode("latin-1")}
         return AuditRow(
             audit_id=new_task_id(now_ms),
             at=to_text(now_ms),
             who=caller.name,
             role=caller.role,
             key_id=caller.key_id,
-            action=str(request.route_handler.fn.__name__),
+            action=request.scope["route_handler"].fn.__name__,
             how=_how(headers, caller),
             address=address_of(request),
             target=self.target if outcome == OK else self.target or _named_in(request),
             why=self.why,
-            details=self.details | _forwarded(headers),
+            details=details,
             outcome=outcome,
         )
 
@@ -148,12 +151,6 @@ def address_of(request: ApiRequest) -> str | None:
     """The address that a request came from; None if it is not known."""
     client = request.scope.get("client")
     return None if client is None else str(client[0])
-
-
-def _forwarded(headers: Headers) -> dict[str, str]:
-    """What a proxy says of the way of a request; a client that connects directly can say the same."""
-    said = headers.get(b"x-forwarded-for")
-    return {} if said is None else {"forwarded_for": said[:LONGEST_WAY].decode("latin-1")}
 
 
 def _named_in(request: ApiRequest) -> str | None:

@@ -33,10 +33,8 @@ async def check_caller(request: ApiRequest, headers: Headers, guards: Guards) ->
         ForeignOrigin: It comes with a cookie, would change something, and does not prove where it comes from.
     """
     directory = services_of(request).keys.directory
-    if directory.is_open or request.route_handler.opt.get(
-        PUBLIC
-    ):  # `caller_of` gives the caller of these, who may do all
-        return
+    if directory.is_open or request.route_handler.opt.get(PUBLIC):
+        return  # `caller_of` gives these requests a caller that may do everything
     if b"authorization" in headers:
         scheme, _, secret = headers[b"authorization"].partition(b" ")
         caller = directory.find(secret.strip()) if scheme.title() == b"Bearer" else None
