@@ -164,7 +164,7 @@ def _fields(value: Any, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
     for name in names:
         try:
             field = getattr(value, name)
-        except BaseException:  # noqa: BLE001, S112 - foreign code may raise anything
+        except BaseException:  # noqa: BLE001, S112 - foreign code may raise anything; no cancellation, as nothing awaits
             continue
         yield name, field
 

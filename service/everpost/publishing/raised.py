@@ -1,6 +1,7 @@
 """Reads a publisher's exception without trusting it: its own methods may raise too.
 
-A defect in the exception must not lose the fact that the attempt may have reached the platform (I6).
+A defect in the exception must not lose the fact that the attempt may have reached the platform (I6). Nothing here
+awaits, so what is caught comes from the exception itself: it is never a cancellation of the attempt.
 """
 
 import math

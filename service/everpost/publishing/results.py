@@ -79,7 +79,7 @@ def _plain_detail(result: PublishResult) -> tuple[dict[str, Any], dict[str, None
         marked = dict.get(given, CUT) if type(given) is dict else None
         cut = dict.fromkeys(name for name in CUTTABLE if type(marked) is list and name in marked)
         detail, was_cut = plain(given, MOST_DETAIL_BYTES - (0 if cut else MARKED_BYTES))
-    except BaseException:  # noqa: BLE001 - foreign code may raise anything; the post is published
+    except BaseException:  # noqa: BLE001 - foreign code may raise anything, and nothing awaits; the post is published
         detail, was_cut, cut = None, True, {}
     if was_cut:
         cut["detail"] = None

@@ -9,6 +9,7 @@ from litestar import get, post
 from litestar.params import QueryParameter
 
 from everpost.access import Caller, Role
+from everpost.api.console.forms import FORM
 from everpost.api.http.audited import note_of
 from everpost.api.http.bodies import Headers, headers_of, is_json, media_type_of, read_body
 from everpost.api.http.cookies import cookie_of, set_cookie
@@ -20,7 +21,6 @@ from everpost.errors import Unauthorized, UnsupportedMedia
 from everpost.task.submission import decode_json, invalid_value
 
 MOST_BYTES = 8_192
-FORM = "application/x-www-form-urlencoded"
 OWN_PLACE = re.compile(r"(?![/'\"])[^\s\\:\x00-\x1f]*")
 """An address relative to that of the login: it leads to this server, below any base path.
 

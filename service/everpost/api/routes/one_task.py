@@ -238,7 +238,7 @@ async def delete_task(request: ApiRequest, task_id: TaskId) -> JsonAnswer:
 @post(
     "/tasks/{task_id:str}/bring-back",
     summary="Bring a removed task back",
-    description="Moves a task that was deleted back from the archive into the history, unchanged. Tasks that were "
+    description="Moves a removed task back from the archive into the history, unchanged. Tasks that were "
     "archived because of their age stay there; they can be shown and retried.",
     tags=["Tasks"],
     opt=needs(Right.OPERATE),
