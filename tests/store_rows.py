@@ -11,6 +11,8 @@ from everpost.errors import TaskRunning
 from everpost.store import Store
 from everpost.store.archive import Reason
 from everpost.store.changes import Remove, Retry
+from everpost.store.history import TaskFilter
+from everpost.store.lists.counted import accounts_reached
 from everpost.store.operations import Operation
 from everpost.task.candidate import Candidate
 from everpost.task.duplicate_rules import Guard
@@ -37,6 +39,15 @@ EVERY_FILTER: dict[str, Any] = {
     "reach": ("douyin", "3\na"),
 }
 """A value for each filter of lists."""
+
+ACCOUNTS_ALONE = ("douyin\na", "3\na", "bilibili\nb")
+"""A `reach` without whole platforms."""
+
+
+def leads_of(wanted: TaskFilter) -> list[str]:
+    """The fields of a filter that its list may follow; one empty text if it has none of them."""
+    names = [name for name in ("account_id", "status", "platform", "error_class") if getattr(wanted, name) is not None]
+    return [*names, *(["reach"] if accounts_reached(wanted) else [])] or [""]
 
 
 def make_task(task_id: str, **changed: Any) -> Task:

@@ -5,12 +5,14 @@ import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from api_support import PUBLISH, TASK, Api, assert_problem, running_valkey, serving
 from everpost.api.console.answers import POLICY
 from everpost.api.console.pages import now
+from everpost.views.failure_groups import find_failures
 
 HTML = {"accept": "text/html,application/xhtml+xml"}
 OWN = {"sec-fetch-site": "same-origin"}
@@ -176,6 +178,23 @@ async def test_many_viewers_ask_the_store_once(api: Api, monkeypatch: pytest.Mon
     answers = await asyncio.gather(*(api.client.get("/", headers=HTML) for _ in range(20)))
     assert {answer.status_code for answer in answers} == {200}
     assert asked == 1
+
+
+async def test_failures_are_grouped_once_while_other_facts_of_the_page_are_asked_for_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    async def counted(*given: Any) -> Any:
+        asked.append(given[-1])
+        return await find_failures(*given)
+
+    monkeypatch.setattr(f"{now.__name__}.find_failures", counted)
+    monkeypatch.setattr(now, "FACTS_S", 0.0)
+    monkeypatch.setattr(now, "FAILURES_S", 60.0)
+    for _ in range(3):
+        assert (await api.client.get("/", headers=HTML)).status_code == 200
+    assert asked == [now.GROUPS]
 
 
 async def test_without_redis_the_first_page_says_so(tmp_path: Path) -> None:

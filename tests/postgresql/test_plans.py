@@ -20,7 +20,7 @@ from everpost.task.place import Place
 from postgresql.kit import PostgresqlKit
 from postgresql.rows import fill
 from postgresql_server import shared_server
-from store_rows import EVERY_FILTER
+from store_rows import ACCOUNTS_ALONE, EVERY_FILTER, leads_of
 
 ROWS = 20_000
 PARAMETER = re.compile(r"\$[0-9]+")
@@ -132,6 +132,8 @@ def filters() -> Iterator[TaskFilter]:
     for size in (0, 1, 2, len(EVERY_FILTER)):
         for names in itertools.combinations(EVERY_FILTER, size):
             yield TaskFilter(**{name: EVERY_FILTER[name] for name in names})
+            if "reach" in names:
+                yield TaskFilter(**{name: EVERY_FILTER[name] for name in names} | {"reach": ACCOUNTS_ALONE})
             if "status" in names:
                 for status in ("pending", "scheduled", "running"):
                     yield TaskFilter(**{name: EVERY_FILTER[name] for name in names} | {"status": status})
@@ -148,8 +150,7 @@ def search_of(wanted: TaskFilter, rarer: str, *, few: bool = True) -> Search:
 def test_every_list_follows_an_index_wherever_it_begins(connection: psycopg.Connection) -> None:
     seen: set[Sql] = set()
     for wanted, dated, few in itertools.product(filters(), (True, False), (True, False)):
-        given = [name for name in ("account_id", "status", "platform") if getattr(wanted, name) is not None]
-        for rarer in given or [""]:
+        for rarer in leads_of(wanted):
             sql = search_of(wanted, rarer, few=few).keys(dated=dated)
             if sql in seen:
                 continue
@@ -179,6 +180,7 @@ def _is_oldest(read: str, sql: Sql) -> bool:
         ({"platform": ("douyin", "3")}, "platform_created_at_job_id_status"),
         ({"platform": ("douyin", "3"), "status": "failed"}, "platform_created_at_job_id_status"),
         ({"account_id": "a", "status": "failed"}, "account_id_created_at_job_id_status"),
+        ({"platform": ("douyin", "3"), "reach": ACCOUNTS_ALONE}, "account_id_created_at_job_id_status"),
     ],
 )
 def test_a_page_begins_at_its_key_in_one_index_of_each_partition(
@@ -186,7 +188,7 @@ def test_a_page_begins_at_its_key_in_one_index_of_each_partition(
 ) -> None:
     """Nothing is sorted within a partition, so a page costs the same wherever it is in a list."""
     wanted = TaskFilter(**fields, place=Place.HISTORY)
-    rarer = next((name for name in ("platform", "account_id", "status") if name in fields), "")
+    rarer = next((name for name in ("reach", "error_class", "platform", "account_id", "status") if name in fields), "")
     plan = plan_of(connection, statement(search_of(wanted, rarer).keys(dated=True)).text, as_search=True)
     scans = [node for node in plan if node.get("Relation Name", "").startswith("publish_tasks")]
     assert len(scans) > 4
@@ -208,7 +210,13 @@ def test_tasks_with_known_ids_are_looked_up(connection: psycopg.Connection, fiel
 
 
 @pytest.mark.parametrize(
-    "fields", [{"account_id": "a"}, {"platform": ("douyin",), "account_id": "a"}, {"batch_id": "b"}]
+    "fields",
+    [
+        {"account_id": "a"},
+        {"platform": ("douyin",), "account_id": "a"},
+        {"batch_id": "b"},
+        {"platform": ("douyin",), "reach": ACCOUNTS_ALONE},
+    ],
 )
 def test_tasks_are_counted_along_an_index(connection: psycopg.Connection, fields: dict[str, Any]) -> None:
     wanted = TaskFilter(**fields, place=Place.HISTORY)

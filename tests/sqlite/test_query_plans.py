@@ -17,7 +17,7 @@ from everpost.store.sqlite.lists.filters import compose
 from everpost.store.sqlite.lists.search import Hits
 from everpost.store.sqlite.queries import FOLDER, load, statements
 from everpost.task.place import Place
-from store_rows import EVERY_FILTER
+from store_rows import ACCOUNTS_ALONE, EVERY_FILTER, leads_of
 
 SCAN = re.compile(r"^SCAN (?P<what>\S+)( (?P<index>USING .*))?")
 SMALL = re.compile(r"(task_counts|json_each|given|value|CONSTANT|ids|counted|grouped|g|seen|\(.*)$")
@@ -115,17 +115,26 @@ def filters() -> Iterator[TaskFilter]:
             yield wanted
             if wanted.status:
                 yield TaskFilter(**{name: EVERY_FILTER[name] for name in names} | {"status": "pending"})
+            if wanted.reach:
+                yield TaskFilter(**{name: EVERY_FILTER[name] for name in names} | {"reach": ACCOUNTS_ALONE})
 
 
 async def test_every_list_follows_an_index_wherever_it_begins(database: Database) -> None:
     starts = (BEGINNING, Key("2026-01-01T00:00:00.000Z", "x"), UNDATED)
     for wanted, start, few in itertools.product(filters(), starts, (True, False)):
         hits = None if wanted.q is None else Hits((1, 2) if few else None, (3,), (4,))
-        given = [name for name in ("account_id", "status", "platform") if getattr(wanted, name) is not None]
-        for rarer in given or [""]:
+        for rarer in leads_of(wanted):
             search = compose(wanted, COLUMNS, start, zone=UTC, hits=hits, rarer=rarer, statuses=STATUSES)
             plan = await plan_of(database, search.sql, search.parameters | {"limit": 10, "query": "x"})
             assert not whole_reads(plan), (wanted, plan)
+
+
+async def test_the_accounts_of_a_scope_are_found_without_the_other_tasks_of_their_platform(database: Database) -> None:
+    wanted = TaskFilter(platform=("douyin", "3", "bilibili"), reach=ACCOUNTS_ALONE, place=Place.HISTORY)
+    search = compose(wanted, COLUMNS, BEGINNING, zone=None, hits=None, rarer="reach", statuses=STATUSES)
+    plan = await plan_of(database, search.sql, search.parameters | {"limit": 10})
+    step = "SEARCH publish_tasks USING COVERING INDEX publish_tasks_account (account_id=? AND status=? AND (created_at,"
+    assert [line.startswith(step) for line in plan if "publish_tasks" in line] == [True] * 2 * len(STATUSES), plan
 
 
 @pytest.mark.parametrize("status", ["failed", None])

@@ -404,4 +404,7 @@ async def test_a_filter_reaches_whole_platforms_and_single_accounts(store: Store
     assert (await store.history.total(wanted)).total == 3
     narrowed = TaskFilter(reach=reach, account_id="a", platform=("bilibili",))
     assert ids((await store.history.page(narrowed)).items) == ["task2"]
+    accounts = TaskFilter(reach=("bilibili\na", "bilibili\nb", "douyin\nb"), platform=("bilibili", "douyin"))
+    assert ids((await store.history.page(accounts)).items) == ["task3", "task2"]
+    assert (await store.history.total(accounts)).total == 2
     assert (await store.history.page(TaskFilter(reach=()))).items == []

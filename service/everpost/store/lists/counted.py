@@ -6,17 +6,33 @@ from typing import Any
 
 from everpost.platforms import CALLBACK
 from everpost.store.history import Summary, TaskFilter
+from everpost.task.model import TaskStatus
 
 Pair = tuple[str, str, str]
 """Table, status and platform."""
 
+HISTORY = "publish_tasks"  # the name of the history in the counts
 OF_AN_ACCOUNT = 20_000  # the tasks that an account is taken to have
+CLASSES = 4  # so many error classes are taken to share the tasks that did not succeed
+MOST_LED = 8  # accounts of a scope that are looked up one by one
 
 
 def is_counted(wanted: TaskFilter) -> bool:
     """Whether `task_counts` has the number of tasks that match: the filter gives only status, platform or neither."""
-    others = (name for name in wanted.__struct_fields__ if name not in {"status", "platform"})
-    return all(getattr(wanted, name) is None for name in others)
+    return asks_only_for(wanted, "status", "platform")
+
+
+def asks_only_for(wanted: TaskFilter, *names: str) -> bool:
+    """Whether the filter gives no other field than these."""
+    return all(getattr(wanted, name) is None for name in wanted.__struct_fields__ if name not in names)
+
+
+def accounts_reached(wanted: TaskFilter) -> tuple[str, ...]:
+    """The accounts that a caller's scope is about; none if it has whole platforms, or more than `MOST_LED` accounts."""
+    reach = wanted.reach or ()
+    accounts = {one.partition("\n")[2] for one in reach}
+    is_narrow = all("\n" in one for one in reach) and len(accounts) <= MOST_LED
+    return tuple(sorted(accounts)) if is_narrow else ()
 
 
 def may_look_far(wanted: TaskFilter) -> bool:
@@ -49,17 +65,23 @@ def size_of(counts: Sequence[Sequence[Any]], wanted: TaskFilter) -> int:
 
 
 def rarer_of(counts: Sequence[Sequence[Any]], wanted: TaskFilter) -> str:
-    """Which of status, platform and account_id the fewest tasks share; empty if the filter has none of them.
+    """Which of the filter's fields the fewest tasks of the history share; empty if it gives none that has an index.
 
-    Tasks are not counted by account. The number for a platform is that for platform and status, if both are given.
+    It is status, platform, account_id, error_class or reach. Tasks are not counted by account or class. The number for
+    a platform is that for platform and status, if both are given.
     """
+    counts = [row for row in counts if row[0] == HISTORY]
     sizes: dict[str, int] = {}
+    if wanted.error_class is not None:
+        sizes["error_class"] = sum(tasks for _, status, _, tasks in counts if status != TaskStatus.SUCCESS) // CLASSES
     if wanted.platform is not None:
         sizes["platform"] = size_of(counts, TaskFilter(platform=wanted.platform, status=wanted.status))
     if wanted.status is not None:
         sizes["status"] = size_of(counts, TaskFilter(status=wanted.status))
     if wanted.account_id is not None:
         sizes["account_id"] = OF_AN_ACCOUNT
+    elif accounts := accounts_reached(wanted):
+        sizes["reach"] = OF_AN_ACCOUNT * len(accounts)
     return min(sizes, key=lambda name: sizes[name]) if sizes else ""
 
 

@@ -28,6 +28,7 @@ from everpost.views.shown_tasks import TaskRow
 from everpost.views.task_views import StatusCounts, status_counts
 
 FACTS_S = 0.5  # how old the page may be
+FAILURES_S = 2.0  # how old its failures may be
 CHARTS_S = 5.0  # a worker counts ends so often
 FAILURES = "24h"
 GROUPS = 12
@@ -47,7 +48,6 @@ class NowFacts(msgspec.Struct, frozen=True, kw_only=True):
         pause: The pause of dispatch since a restore.
         doing: The tasks that workers say they run, by id.
         recent: The tasks that ended last.
-        failures: Those of the last day, grouped by cause.
         is_whole: False for a caller with a scope, who is shown what it reaches.
     """
 
@@ -58,7 +58,6 @@ class NowFacts(msgspec.Struct, frozen=True, kw_only=True):
     pause: Pause | None
     doing: Mapping[str, TaskRow]
     recent: Sequence[TaskRow]
-    failures: ShownFailures
     is_whole: bool = True
 
     @property
@@ -97,19 +96,21 @@ class NowFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 async def show_now(request: ApiRequest) -> JsonAnswer:
     """Answer with the page."""
-    services = services_of(request)
-    facts = await share(request, "now", FACTS_S, lambda: find_facts(services))
-    if caller_of(request).is_limited:
-        facts = await _within_reach(request, facts)
-    span = _span_of(request)
-    ends = await share(
-        request, f"ends {span}", CHARTS_S, lambda: ends_by_time(services.store.timeline, span, services.clock())
+    services, span = services_of(request), _span_of(request)
+    is_limited = caller_of(request).is_limited
+    facts, failures, ends = await asyncio.gather(
+        share(request, "now", FACTS_S, lambda: find_facts(services)),
+        _failures(request, MAX_GROUPS if is_limited else GROUPS),
+        share(request, f"ends {span}", CHARTS_S, lambda: ends_by_time(services.store.timeline, span, services.clock())),
     )
+    if is_limited:
+        facts, failures = await _within_reach(request, facts), _failures_within_reach(request, failures)
     texts, is_empty = texts_for(request), not facts.counts.total
     return render(
         request,
         "now.html",
         facts=facts,
+        failures=failures,
         window=span,
         ends=ends_chart(texts, ends),
         times={name: times_chart(texts, ends, name) for name in ("wait", "publish")},
@@ -140,14 +141,13 @@ def _first_steps(request: ApiRequest) -> dict[str, Any]:
 
 async def find_facts(services: Services) -> NowFacts:
     """Ask for all that the page shows, at the same time."""
-    store, now_ms, zone = services.store, services.clock(), services.settings.zone
-    summary, limits, pause, oldest_ms, (recent, _), failures = await asyncio.gather(
+    store = services.store
+    summary, limits, pause, oldest_ms, (recent, _) = await asyncio.gather(
         store.history.summary(services.catalogue.name_of),
         services.limits.show(),
         find_pause(store.meta),
         _oldest_ms(services),
         services.tasks.recent_ends(RECENT),
-        find_failures(store.failures, FAILURES, now_ms, zone, GROUPS),
     )
     queue = await queue_health(services.queue, limits)
     return NowFacts(
@@ -158,22 +158,36 @@ async def find_facts(services: Services) -> NowFacts:
         pause=pause,
         doing=await _doing(services, [] if queue is None else queue.workers),
         recent=recent,
-        failures=failures,
     )
+
+
+async def _failures(request: ApiRequest, groups: int) -> ShownFailures:
+    """Those of the last day, grouped by cause: the largest groups. All viewers share them for `FAILURES_S`."""
+    services = services_of(request)
+
+    async def ask() -> ShownFailures:
+        return await find_failures(services.store.failures, FAILURES, services.clock(), services.settings.zone, groups)
+
+    return await share(request, f"failures {groups}", FAILURES_S, ask)
+
+
+def _failures_within_reach(request: ApiRequest, failures: ShownFailures) -> ShownFailures:
+    caller, name_of = caller_of(request), services_of(request).catalogue.name_of
+    groups = [one for one in failures.data if caller.may_reach(name_of(one.platform), one.account_id)]
+    total = sum(one.count for one in groups)
+    return msgspec.structs.replace(failures, total=total, groups=len(groups), data=groups[:GROUPS])
 
 
 async def _within_reach(request: ApiRequest, facts: NowFacts) -> NowFacts:
     """What a caller with a scope is shown: numbers of the whole service are left out."""
     services, caller = services_of(request), caller_of(request)
     names = [name for name in StatusCounts.__struct_fields__ if name != "total"]
-    totals, recent, failures = await asyncio.gather(
+    totals, recent = await asyncio.gather(
         asyncio.gather(*(services.store.history.total(reached(request, TaskFilter(status=name))) for name in names)),
         services.tasks.page(reached(request, TaskFilter(place=Place.HISTORY)), None, RECENT),
-        find_failures(services.store.failures, FAILURES, services.clock(), services.settings.zone, MAX_GROUPS),
     )
     counts = {name: found.total for name, found in zip(names, totals, strict=True)}
     name_of = services.catalogue.name_of
-    groups = [one for one in failures.data if caller.may_reach(name_of(one.platform), one.account_id)]
     return msgspec.structs.replace(
         facts,
         counts=StatusCounts(**counts, total=sum(counts.values())),
@@ -185,9 +199,6 @@ async def _within_reach(request: ApiRequest, facts: NowFacts) -> NowFacts:
             if caller.may_reach(name_of(row.platform or ""), row.account_id)
         },
         recent=recent.rows,
-        failures=msgspec.structs.replace(
-            failures, total=sum(one.count for one in groups), groups=len(groups), data=groups[:GROUPS]
-        ),
         is_whole=False,
     )
 

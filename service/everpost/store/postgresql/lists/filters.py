@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from everpost.store.history import TaskFilter
+from everpost.store.lists.counted import accounts_reached, asks_only_for
 from everpost.store.lists.cursor import Key
 from everpost.store.postgresql.link.statements import Sql
 from everpost.store.postgresql.link.texts import storable
@@ -66,7 +67,7 @@ class Search(msgspec.Struct, frozen=True):
 
     Attributes:
         hits: The matches of `wanted.q`.
-        rarer: Which of status, platform and account_id, where several are given, the fewest tasks share.
+        rarer: See `everpost.store.lists.counted.rarer_of`.
         of_status: How many tasks of the ledger have the status of the filter. An attempt changes the status, so no
             index has it. But the tasks that an attempt was made at are most likely the oldest ones.
         hides_callbacks: Leave callbacks out, by their ids alone: every index has them.
@@ -94,8 +95,7 @@ class Search(msgspec.Struct, frozen=True):
 
     def has_more_hits_than_few(self) -> bool:
         """Whether more than `FEW` tasks are known to match: words are all that the filter asks for."""
-        others = (getattr(self.wanted, name) for name in self.wanted.__struct_fields__ if name != "q")
-        return self.hits is not None and self.hits.indexed is None and all(value is None for value in others)
+        return self.hits is not None and self.hits.indexed is None and asks_only_for(self.wanted, "q")
 
     def counting(self) -> Sql:
         """The statement that counts the tasks up to `:limit`."""
@@ -114,6 +114,7 @@ class Search(msgspec.Struct, frozen=True):
             values[name] = [_kept(name, value) for value in getattr(wanted, name) or ()]
         values["cause"] = None if wanted.cause is None else storable(wanted.cause)
         values["reach"] = [storable(one) for one in wanted.reach or ()]
+        values["reached"] = [_kept("account_id", one) for one in accounts_reached(wanted)]
         values |= self.bounds.parameters() | {"of_status": self.of_status}
         if after is not None:
             at = after.created_at
@@ -133,13 +134,17 @@ class Search(msgspec.Struct, frozen=True):
         if hits is not None and place is Place.LEDGER:
             return [(place, Lead(ids="waiting"), ())]
         is_free = counting and place is Place.HISTORY and self.wanted.cause is None
-        leads = [Lead()] if is_free else self._leads(place)
+        leads = [self._free_lead()] if is_free else self._leads(place)
         if hits is None:
             return [(place, lead, ()) for lead in leads]
         unsearched = (place, Lead(ids="unsearched"), ())
         if hits.indexed is not None:
             return [(place, Lead(ids="hits"), ()), unsearched]
         return [*((place, lead, (MATCHED,)) for lead in leads), unsearched]
+
+    def _free_lead(self) -> Lead:
+        """What a count follows: the planner chooses an index by its statistics."""
+        return Lead(("t.account_id = ANY (:reached::text[])",)) if accounts_reached(self.wanted) else Lead()
 
     def _leads(self, place: Place) -> list[Lead]:
         """The narrowest index there is for the filter."""
@@ -159,12 +164,12 @@ class Search(msgspec.Struct, frozen=True):
     def _history_leads(self) -> list[Lead]:
         if self.wanted.cause is not None:
             return [_cause_lead(self.wanted)]
-        if self.wanted.error_class is not None:
-            return [_lead("error_class")]
+        if self.rarer in {"error_class", "account_id"}:
+            return [_lead(self.rarer)]
+        if self.rarer == "reach":
+            return [Lead(("t.account_id = led.one",), each="unnest(:reached::text[]) AS one")]
         if self.rarer == "platform":
             return [Lead(("t.platform = led.one",), ("platform",), each="unnest(:platform::text[]) AS one")]
-        if self.rarer == "account_id":
-            return [_lead("account_id")]
         if self.rarer == "status" and self.wanted.status != TaskStatus.SUCCESS:
             return [_lead("status", "t.status <> 'success'")]
         return [Lead()]
@@ -218,6 +223,9 @@ def _cause_lead(wanted: TaskFilter) -> Lead:
     if wanted.account_id is not None:
         terms.append("f.account_id = :account_id")
         fields.append("account_id")
+    if wanted.status is not None:  # `failures` has no tasks but failed ones
+        terms += [] if wanted.status == TaskStatus.FAILED else ["FALSE"]
+        fields.append("status")
     return Lead(tuple(terms), tuple(fields), source=FAILURES, key=("f.created_at", "f.task_id"))
 
 

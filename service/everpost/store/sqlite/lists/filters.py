@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from everpost.store.history import TaskFilter
+from everpost.store.lists.counted import accounts_reached
 from everpost.store.lists.cursor import LAST, Key
 from everpost.store.lists.local_times import HOUR_MS, spellings_of, text_of
 from everpost.store.sqlite.lists.search import Hits
@@ -83,8 +84,7 @@ def compose(
         columns: None if rows are only counted; they then have no columns and no order.
         zone: As `time_bounds` has it.
         hits: What matches `wanted.q`.
-        rarer: Which of status, platform and account_id the fewest tasks have, if the filter gives several. A platform
-            or an account counts together with the status.
+        rarer: See `everpost.store.lists.counted.rarer_of`. A platform or an account counts together with the status.
         statuses: Every status that a row of the history has.
         hides_callbacks: Leave callbacks out, by their ids alone: every index has them.
     """
@@ -146,13 +146,16 @@ def _leads(wanted: TaskFilter, place: Place, rarer: str, statuses: int) -> list[
 def _history_leads(wanted: TaskFilter, rarer: str, statuses: int) -> list[Lead]:
     if wanted.cause is not None:
         return [_cause_lead(wanted)]
-    if wanted.error_class is not None:
+    if rarer == "error_class":
         return [_lead(Place.HISTORY, "error", "error_class")]
     if rarer == "platform":
         spellings = [f"platform = :platform{number}" for number in range(len(wanted.platform or ()))]
         return _leads_by_status(wanted, "platform", spellings, statuses)
     if rarer == "account_id":
         return _leads_by_status(wanted, "account", ["account_id = :account_id"], statuses)
+    if rarer == "reach":
+        accounts = [f"account_id = :reached{number}" for number in range(len(accounts_reached(wanted)))]
+        return _leads_by_status(wanted, "account", accounts, statuses)
     return [_lead(Place.HISTORY, rarer or "created", *([rarer] if rarer else []))]
 
 
@@ -173,6 +176,9 @@ def _cause_lead(wanted: TaskFilter) -> Lead:
     if wanted.account_id is not None:
         terms.append("failed_account = :account_id")
         fields.append("account_id")
+    if wanted.status is not None:  # `failures` has no tasks but failed ones
+        terms += [] if wanted.status == TaskStatus.FAILED else ["FALSE"]
+        fields.append("status")
     return Lead("", tuple(terms), tuple(fields), source=FAILURES, key=("failed_at", "failed"))
 
 
@@ -258,6 +264,7 @@ def time_bounds(wanted: TaskFilter, zone: tzinfo | None) -> tuple[str, str]:
 def _parameters(wanted: TaskFilter, after: Key, zone: tzinfo | None, hits: Hits | None) -> dict[str, Any]:
     parameters: dict[str, Any] = {name: getattr(wanted, name) for name in COMPARED}
     parameters |= {f"platform{number}": text for number, text in enumerate(wanted.platform or ())}
+    parameters |= {f"reached{number}": text for number, text in enumerate(accounts_reached(wanted))}
     parameters["cause"] = wanted.cause
     parameters["reach"] = msgspec.json.encode(wanted.reach or ()).decode()
     parameters["task_ids"] = msgspec.json.encode(wanted.task_ids or ()).decode()

@@ -5,12 +5,12 @@ from datetime import tzinfo
 from typing import Any
 
 from everpost.store.history import TaskFilter, Total
-from everpost.store.lists.counted import has_callbacks, hides_callbacks, is_counted, rarer_of, size_of
+from everpost.store.lists.counted import asks_only_for, has_callbacks, hides_callbacks, is_counted, rarer_of, size_of
 from everpost.store.lists.cursor import BEGINNING, UNDATED, Key
 from everpost.store.lists.words import Query
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.filters import Search, compose, time_bounds
-from everpost.store.sqlite.lists.search import expression_of, find_hits
+from everpost.store.sqlite.lists.search import FEW, expression_of, find_hits
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tables import TABLES
 from everpost.task.place import Place
@@ -40,12 +40,18 @@ class Finder:
         """See `everpost.store.history.History.total`."""
         if is_counted(self._wanted):
             return Total(size_of(self._counts, self._wanted), total_is_exact=True)
+        if limit is not None and limit <= FEW and self._has_more_hits_than_few():
+            return Total(limit, total_is_exact=False)
         count = 0
         for search in self._searches(None, BEGINNING):
             counting = f"SELECT count(*) FROM ({search.sql})"  # noqa: S608 - made of texts of this package only
             left = -1 if limit is None else limit - count
             count += self._connection.execute(counting, search.parameters | {"limit": left}).fetchone()[0]
         return Total(count, total_is_exact=limit is None or count < limit)
+
+    def _has_more_hits_than_few(self) -> bool:
+        """Whether more than `FEW` tasks are known to match: words are all that the filter asks for."""
+        return self._hits is not None and self._hits.rows is None and asks_only_for(self._wanted, "q")
 
     def _searches(self, columns: Mapping[Place, str] | None, after: Key) -> Iterator[Search]:
         """The searches that give the tasks behind `after`, in this order; without `columns` they only count."""
