@@ -1,6 +1,5 @@
 """The console behind a proxy that ends TLS and serves it below a path."""
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from browser_kit.view import check_page, viewing
 
 @pytest.mark.quick
 def test_all_works_below_a_path_behind_tls(browser: Browser, scene: Scene, tmp_path: Path) -> None:
-    with proxied(tmp_path, scene.address, _free_port()) as address, viewing(browser, ignore_https_errors=True) as page:
+    with proxied(tmp_path, scene.address) as address, viewing(browser, ignore_https_errors=True) as page:
         page.goto(address)
         check_page(page, "proxied")
         page.get_by_role("link", name="Limits").click()
@@ -31,9 +30,3 @@ def test_all_works_below_a_path_behind_tls(browser: Browser, scene: Scene, tmp_p
         expect(page.get_by_role("status").first).to_contain_text("可以重新开始")
         cookies = {cookie["name"]: cookie["path"] for cookie in page.context.cookies()}
         assert cookies["everpost_language"] == "/ops/everpost"
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

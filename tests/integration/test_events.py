@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -294,8 +295,12 @@ async def test_a_stream_ends_when_its_key_is_revoked(tmp_path: Path, valkey: Emb
             await unlimited.until_told("task.accepted", outside)
             await limited.until_told("task.accepted", inside)
             assert limited.told_of(outside) == []
-            await api.client.delete("/api/v1/keys/mei")
-            await limited.until(lambda one: one.has_ended, "the end")
+            async with httpx.AsyncClient(base_url=api.address, headers={"sec-fetch-site": "same-origin"}) as browser:
+                await browser.post("/login", data={"key": key})
+                async with reading(browser) as in_session:
+                    await api.client.delete("/api/v1/keys/mei")
+                    await limited.until(lambda one: one.has_ended, "the end")
+                    await in_session.until(lambda one: one.has_ended, "the end in a session")
             assert not unlimited.has_ended
             assert (await mei.get(EVENTS)).status_code == 401
 

@@ -1,6 +1,7 @@
 """The answer that streams events to one client (Server-Sent Events, HTML Living Standard, 9.2)."""
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
@@ -103,17 +104,13 @@ def _chunk(text: bytes) -> bytes:
 def admission_of(request: ApiRequest) -> Callable[[], bool]:
     """Tells, later on, whether the caller of a request may still be served."""
     caller, directory = caller_of(request), services_of(request).keys.directory
-    if caller.in_session:
-        loop = asyncio.get_running_loop()
-        until_s = loop.time() + SESSION_S
-        return lambda: loop.time() < until_s
-    if (key_id := caller.key_id) is not None:
-        return lambda: directory.find_id(key_id) is not None
-    return (lambda: directory.is_open) if caller is ANONYMOUS_ADMIN else _always
+    loop, key_id = asyncio.get_running_loop(), caller.key_id
+    until_s = loop.time() + SESSION_S if caller.in_session else math.inf
 
+    def is_admitted() -> bool:
+        return loop.time() < until_s and (key_id is None or directory.find_id(key_id) is not None)
 
-def _always() -> bool:
-    return True
+    return (lambda: directory.is_open) if caller is ANONYMOUS_ADMIN else is_admitted
 
 
 class EventStream(ASGIResponse):
