@@ -273,9 +273,13 @@ def test_the_inbox_leads_from_one_decision_to_the_next(browser: Browser, scene_a
     scene = scene_at_work
     scene.call(lambda: scene.stack.publisher.lose_next_answer(2))
     ids = [scene.publish(title=f"Lost {look.script} {number}") for number in range(2)]
-    for task_id in ids:
-        assert scene.wait_for(task_id)["status"] == "unknown"
     with viewing(browser, look) as page:
+        page.goto(f"{scene.address}/unknown")
+        for task_id in ids:
+            assert scene.wait_for(task_id)["status"] == "unknown"
+        if look.script:
+            number = scene.client.get("/api/v1/tasks", params={"status": "unknown"}).json()["total"]
+            expect(page.get_by_role("link", name=f"Unknown : {number} tasks wait for a decision")).to_be_visible()
         page.goto(f"{scene.address}/unknown?task={ids[1]}")
         expect(page.get_by_text("The publisher had been called.")).to_be_visible()
         page.get_by_role("button", name="Look it up now").click()

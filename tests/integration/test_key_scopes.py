@@ -1,5 +1,6 @@
 """Keys with a scope: what is outside is not found, not listed, and cannot be changed."""
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import pytest_asyncio
 from api_support import BATCH, NDJSON, PUBLISH, Api, assert_problem, running_valkey, serving
 from everpost.access import Role
 from everpost.embedded import EmbeddedValkey
+from everpost.store import open_store
+from everpost.task.model import TaskStatus
 from integration.test_keys import TOKEN, client, make
 from media_samples import png
+from store_contract.making import end
 
 TASKS, FILES = "/api/v1/tasks", "/api/v1/files"
 PNG = png(8, 8)
@@ -328,3 +332,38 @@ async def test_the_console_shows_what_a_key_reaches(api: Api, mei: httpx.AsyncCl
     assert (await mei.post("/limits/pause", data=form, headers=own)).status_code == 403
     form = {"scope": "bilibili/studio", "reason": "mine"}
     assert (await mei.post("/limits/pause", data=form, headers=own)).status_code == 303
+
+
+BADGE = re.compile(
+    r'data-region="undecided-nav">(?:<b class="badge" aria-hidden="true">([^<]*)</b><span[^>]*>([^<]*)<)?'
+)
+
+
+async def undecided_on(caller: httpx.AsyncClient) -> tuple[str | None, str | None]:
+    """What the navigation says about tasks of unknown outcome: the number, and the text for screen readers."""
+    page = (await caller.get("/help", headers={**HTML, "accept-language": "en"})).text
+    found = BADGE.search(page)
+    assert found
+    return found[1], found[2]
+
+
+async def test_the_navigation_counts_the_unknown_tasks_of_the_scope(
+    api: Api, mei: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("everpost.api.console.undecided.FOR_S", 0)
+    assert await undecided_on(mei) == await undecided_on(api.client) == (None, None)
+    ids = await published(api, [*INSIDE, *OUTSIDE])
+    await unknown(api, ids)
+    assert await undecided_on(mei) == ("3", ": 3 tasks wait for a decision")
+    assert await undecided_on(api.client) == ("5", ": 5 tasks wait for a decision")
+    await unknown(api, await published(api, [INSIDE[2]] * 97))
+    assert await undecided_on(mei) == ("99+", ": more than 99 tasks wait for a decision")
+    async with client(api, await make(api, "li", Role.VIEWER, accounts=["douyin/other", "kuaishou/x"])) as li:
+        assert await undecided_on(li) == ("1", ": 1 task waits for a decision")
+
+
+async def unknown(api: Api, task_ids: list[str]) -> None:
+    """End tasks as attempts do whose outcome is not known."""
+    store = await open_store(api.settings.database_address)
+    await end(store, *task_ids, status=TaskStatus.UNKNOWN)
+    await store.close()

@@ -13,6 +13,7 @@ from everpost.api.console.addresses import root_of
 from everpost.api.console.answers import PageAnswer
 from everpost.api.console.languages import NAMES, Texts, choose_language, shown, texts_of
 from everpost.api.console.static_files import address_of
+from everpost.api.console.undecided import undecided_of
 from everpost.api.http.audited import note_of
 from everpost.api.http.rights import caller_of
 from everpost.api.services import ApiRequest, services_of
@@ -92,6 +93,7 @@ def _frame_of(request: ApiRequest) -> dict[str, Any]:
         "done": request.query_params.get("done"),
         "navigation": NAVIGATION,
         "caller": caller,
+        "undecided": undecided_of(request),
         "may": caller.rights.__contains__,
         "file": lambda name: root + address_of(name),
         "version": running_version(),

@@ -14,6 +14,7 @@ from everpost.access import Right
 from everpost.api.console.login import log_in, log_out, show_login
 from everpost.api.console.oidc import begin_oidc, end_oidc
 from everpost.api.console.problems import wants_page
+from everpost.api.console.undecided import note_undecided
 from everpost.api.http.audited import audited, note_of
 from everpost.api.http.json_answer import BareAnswer, JsonAnswer
 from everpost.api.http.parameters import PARAMETERS
@@ -150,6 +151,7 @@ def _pages_of(pages: Sequence[Page]) -> Handler:
     async def show_page(request: ApiRequest) -> JsonAnswer:
         if not wants_page(request):
             raise NotFoundException  # as before the console existed
+        await note_undecided(request)
         return await _make(by_template[request.scope["path_template"]], request)
 
     return show_page

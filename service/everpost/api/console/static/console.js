@@ -46,7 +46,7 @@ async function pageAt(address, options = {}) {
 export async function refresh() {
   const { answer, page } = await pageAt(location.href);
   if (!answer.ok) return;
-  for (const region of document.querySelectorAll("main [data-region], nav[data-region]")) {
+  for (const region of document.querySelectorAll("main [data-region], nav[data-region], .menu [data-region]")) {
     const fresh = page.querySelector(`[data-region="${CSS.escape(region.dataset.region)}"]`);
     if (!fresh) continue;
     if (region.dataset.gather === undefined) morph(region, fresh);
