@@ -6,7 +6,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from everpost.clock import DAY_MS, read_time
+from everpost.clock import DAY_MS, read_time, to_text
+from everpost.store.lists.cursor import Key
 from everpost.task.failure_cause import cause_of
 
 FINE_S, HOUR_S, DAY_S = 300, 3600, 86_400
@@ -101,6 +102,41 @@ class FailuresStore(Protocol):
 
     async def fill(self, now_ms: int, limit: int = 1_000) -> int:
         """Give causes to failures that an earlier version recorded; how many tasks were looked at. 0 is the end."""
+
+
+class LookedAt(msgspec.Struct, frozen=True):
+    """Failed tasks of the history that `fill` has looked at.
+
+    Attributes:
+        rows: Of `failures_without_cause`, the newest first.
+        limit: How many were asked for; fewer rows are the end of the history.
+        was_whole: All failures had causes once, so only those that an earlier version recorded since can lack them.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    limit: int
+    was_whole: bool
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no older failure is left."""
+        return len(self.rows) < self.limit
+
+    @property
+    def must_write(self) -> bool:
+        """Whether there are causes to keep, or it is to be noted that all failures have theirs."""
+        return any(not row["is_known"] for row in self.rows) or (self.is_last and not self.was_whole)
+
+    def failures(self, zone: tzinfo) -> list[dict[str, Any]]:
+        """The values of those that lack their causes; local times are read in `zone`."""
+        return [failure_of_row(row, zone) for row in self.rows if not row["is_known"]]
+
+    def following(self, now_ms: int) -> Key | None:
+        """The key behind which to look next; None if no look is needed any more."""
+        oldest = str(self.rows[-1]["created_at"]) if self.rows else ""
+        if self.is_last or (self.was_whole and oldest < to_text(now_ms - AGAIN_MS)):
+            return None
+        return Key(self.rows[-1]["created_at"], self.rows[-1]["task_id"])
 
 
 def window_of(since_s: int, now_s: int) -> Window:

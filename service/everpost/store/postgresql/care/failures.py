@@ -1,18 +1,14 @@
 """The port's failures on PostgreSQL, tables `failures`, `failure_causes` and `failure_counts`."""
 
-from collections.abc import Mapping, Sequence
 from datetime import UTC, tzinfo
-from typing import Any
 
-from everpost.clock import to_text
 from everpost.store.failures import (
-    AGAIN_MS,
     ALL,
     MOST_COUNTS,
     SLACK,
     WHOLE,
     Failures,
-    failure_of_row,
+    LookedAt,
     failures_of,
     samples_of,
     window_of,
@@ -58,17 +54,11 @@ class PostgresqlFailures:
         after = self._position
         if after is None:
             return 0
-        rows, is_whole = await self._database.search(lambda connection: _next(connection, after, limit))
-        failures = [failure_of_row(row, self._zone) for row in rows if not row["is_known"]]
-        is_last = len(rows) < limit
-        if failures or (is_last and not is_whole):
-            await self._database.write(lambda connection: _keep(connection, failures, is_whole=is_last))
-        oldest = rows[-1]["created_at"] if rows else ""
-        if is_last or (is_whole and oldest < to_text(now_ms - AGAIN_MS)):
-            self._position = None
-        else:
-            self._position = Key(oldest, rows[-1]["task_id"])
-        return len(rows)
+        found = await self._database.search(lambda connection: _next(connection, after, limit))
+        if found.must_write:
+            await self._database.write(lambda connection: _keep(connection, found, self._zone))
+        self._position = found.following(now_ms)
+        return len(found.rows)
 
 
 async def fold_failures(database: Database) -> None:
@@ -76,13 +66,13 @@ async def fold_failures(database: Database) -> None:
     await database.write(lambda connection: connection.run("fold_failures", limit=CHANGES))
 
 
-async def _keep(connection: Connection, failures: Sequence[Mapping[str, Any]], *, is_whole: bool) -> None:
-    await keep_failures(connection, failures)
-    if is_whole:
+async def _keep(connection: Connection, found: LookedAt, zone: tzinfo) -> None:
+    await keep_failures(connection, found.failures(zone))
+    if found.is_last:
         await set_value(connection, WHOLE, "whole")
 
 
-async def _next(connection: Connection, after: Key, limit: int) -> tuple[list[dict[str, Any]], bool]:
+async def _next(connection: Connection, after: Key, limit: int) -> LookedAt:
     await connection.fetch_all("begin_search", timeout_ms=60_000)
     rows = await connection.fetch_all("failures_without_cause", at=after.created_at, id=after.task_id, limit=limit)
-    return [dict(row) for row in rows], await get_value(connection, WHOLE) is not None
+    return LookedAt(rows, limit, await get_value(connection, WHOLE) is not None)

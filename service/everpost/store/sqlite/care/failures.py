@@ -1,20 +1,17 @@
 """The port's failures on SQLite, tables `failures`, `failure_causes` and `failure_counts`."""
 
-from collections.abc import Mapping, Sequence
 from datetime import UTC, tzinfo
 from typing import Any
 
 import msgspec
 
-from everpost.clock import to_text
 from everpost.store.failures import (
-    AGAIN_MS,
     ALL,
     MOST_COUNTS,
     SLACK,
     WHOLE,
     Failures,
-    failure_of_row,
+    LookedAt,
     failures_of,
     samples_of,
     window_of,
@@ -60,29 +57,23 @@ class SqliteFailures:
         after = self._position
         if after is None:
             return 0
-        rows, is_whole = await self._database.read(lambda connection: _next(connection, after, limit))
-        failures = [failure_of_row(row, self._zone) for row in rows if not row["is_known"]]
-        is_last = len(rows) < limit
-        if failures or (is_last and not is_whole):
-            await self._database.write(lambda connection: _keep(connection, failures, is_whole=is_last))
-        oldest = rows[-1]["created_at"] if rows else ""
-        if is_last or (is_whole and str(oldest) < to_text(now_ms - AGAIN_MS)):
-            self._position = None
-        else:
-            self._position = Key(oldest, rows[-1]["task_id"])
-        return len(rows)
+        found = await self._database.read(lambda connection: _next(connection, after, limit))
+        if found.must_write:
+            await self._database.write(lambda connection: _keep(connection, found, self._zone))
+        self._position = found.following(now_ms)
+        return len(found.rows)
 
 
-def _keep(connection: sqlite3.Connection, failures: Sequence[Mapping[str, Any]], *, is_whole: bool) -> None:
-    keep_failures(connection, failures)
-    if is_whole:
+def _keep(connection: sqlite3.Connection, found: LookedAt, zone: tzinfo) -> None:
+    keep_failures(connection, found.failures(zone))
+    if found.is_last:
         set_value(connection, WHOLE, "whole")
 
 
-def _next(connection: sqlite3.Connection, after: Key, limit: int) -> tuple[list[dict[str, Any]], bool]:
+def _next(connection: sqlite3.Connection, after: Key, limit: int) -> LookedAt:
     given = {"at": after.created_at, "id": after.task_id, "limit": limit}
     rows = named_rows(connection, "failures_without_cause", given)
-    return [*rows], get_value(connection, WHOLE) is not None
+    return LookedAt([*rows], limit, get_value(connection, WHOLE) is not None)
 
 
 def _json(value: Any) -> str:
