@@ -1,6 +1,7 @@
 """Keys with a scope: what is outside is not found, not listed, and cannot be changed."""
 
 import re
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from api_support import BATCH, NDJSON, PUBLISH, Api, assert_problem, running_val
 from everpost.access import Role
 from everpost.embedded import EmbeddedValkey
 from everpost.store import open_store
-from everpost.task.model import TaskStatus
+from everpost.task.model import ErrorClass, TaskStatus
 from integration.test_keys import TOKEN, client, make
 from media_samples import png
 from store_contract.making import end
@@ -251,9 +252,77 @@ async def test_accounts_limits_and_recurring_posts_outside_are_hidden(api: Api, 
     assert_problem(await mei.get("/api/v1/recurring/out"), 404, "recurrence_not_found")
 
 
-@pytest.mark.parametrize("path", ["/api/v1/audit", "/metrics", f"{TASKS}/stats", f"{TASKS}/health", "/api/v1/failures"])
+@pytest.mark.parametrize("path", ["/api/v1/audit", "/metrics", f"{TASKS}/health", f"{TASKS}/timeline"])
 async def test_a_route_about_everything_is_not_for_a_key_with_a_scope(mei: httpx.AsyncClient, path: str) -> None:
     assert_problem(await mei.get(path), 403, "out_of_scope")
+
+
+async def test_what_is_due_is_shown_inside_of_the_scope(api: Api, mei: httpx.AsyncClient) -> None:
+    inside, _ = await published(api, INSIDE), await published(api, OUTSIDE)
+    await published(api, [OUTSIDE[0]] * 4)
+    for name, item in (("in", INSIDE[0]), ("out", OUTSIDE[0])):
+        await api.client.post("/api/v1/recurring", json={"name": name, "cron": "0 9 1 1 *", "data": item})
+    days = {"first": "2030-01-01", "last": "2030-01-02"}
+    due = (await mei.get("/api/v1/schedule", params=days)).json()
+    assert [(day["tasks"], day["is_exact"], day["occurrences"]) for day in due["days"]] == [(3, True, 1), (0, True, 0)]
+    assert {task["task_id"] for task in due["tasks"]} == set(inside)
+    assert {one["name"] for one in due["upcoming"]} == {"in"}
+    found = list[str]()
+    wanted: dict[str, Any] = {**days, "limit": 2}
+    while wanted.get("cursor", "begin"):
+        page = (await mei.get("/api/v1/schedule", params=wanted)).json()
+        found += [task["task_id"] for task in page["tasks"]]
+        assert len(page["tasks"]) <= 2
+        wanted["cursor"] = page["next_cursor"]
+    assert sorted(found) == sorted(inside)
+
+
+async def test_batches_show_the_tasks_inside_of_the_scope(api: Api, mei: httpx.AsyncClient) -> None:
+    later = [{**item, "schedule_time": LATER} for item in (*INSIDE, *OUTSIDE)]
+    mixed, outside = [(await api.client.post(BATCH, json=items)).json() for items in (later, later[3:])]
+    listed_batches = (await mei.get("/api/v1/batches")).json()["data"]
+    assert [(one["batch_id"], sum(one["counts"].values())) for one in listed_batches] == [(mixed["batch_id"], 3)]
+    page = await mei.get(f"/batches/{mixed['batch_id']}", headers=HTML)
+    ids = [one["task_id"] for one in mixed["results"]]
+    assert page.status_code == 200
+    assert [task_id in page.text for task_id in ids] == [True, True, True, False, False]
+    assert outside["results"][0]["task_id"] not in (await mei.get(f"/batches/{outside['batch_id']}", headers=HTML)).text
+    accounts = {"content": {"title": "x", "schedule_time": LATER}, "accounts": [INSIDE[0], OUTSIDE[1]]}
+    fanout = (await api.client.post(f"{PUBLISH}/fanout", json=accounts)).json()["fanout_id"]
+    shown = (await mei.get(f"/batches/{fanout}", headers=HTML)).text
+    assert ("douyin" in shown, "kuaishou" in shown) == (True, False)
+
+
+async def test_bulk_work_is_listed_if_it_was_limited_to_the_scope(api: Api, mei: httpx.AsyncClient) -> None:
+    ids = await published(api, [*INSIDE, *OUTSIDE])
+    for task_id in ids:
+        await api.client.post(f"{TASKS}/batch/retry", json={"task_ids": [task_id]})
+    own = (await mei.post(f"{TASKS}/batch/cancel", json={"task_ids": ids})).json()["operation_id"]
+    for task_id in ids:
+        await api.client.post(f"{TASKS}/batch/retry", json={"task_ids": [task_id]})
+    found = list[str]()
+    wanted: dict[str, Any] = {"limit": 1}
+    while wanted.get("before", "begin"):
+        page = (await mei.get("/api/v1/operations", params=wanted)).json()
+        found += [one["operation_id"] for one in page["data"]]
+        wanted["before"] = page["next_before"]
+    assert found == [own]
+    assert own in (await mei.get("/operations", headers=HTML)).text
+
+
+async def test_failures_and_counts_are_those_of_the_scope(api: Api, mei: httpx.AsyncClient) -> None:
+    ids = await published(api, [*INSIDE, *OUTSIDE])
+    store = await open_store(api.settings.database_address)
+    now_ms = time.time_ns() // 1_000_000
+    why: dict[str, Any] = {"error_message": "no", "error_class": ErrorClass.INVALID}
+    await end(store, *ids, status=TaskStatus.FAILED, finished_at_ms=now_ms, **why)
+    await store.close()
+    failures = (await mei.get("/api/v1/failures", params={"limit": 2})).json()
+    assert (failures["total"], failures["groups"], len(failures["data"])) == (3, 3, 2)
+    assert (await api.client.get("/api/v1/failures")).json()["total"] == 5
+    assert (await mei.get(f"{TASKS}/stats")).json()["stats"]["by_platform"] == {"douyin": 2}
+    page = (await mei.get("/", headers={**HTML, "accept-language": "en"})).text
+    assert "3 in the last 24 hours" in page
 
 
 async def test_a_fanout_is_reached_if_all_of_its_accounts_are(api: Api, mei: httpx.AsyncClient) -> None:
@@ -286,8 +355,13 @@ async def test_pages_show_and_change_what_is_inside_only(api: Api, mei: httpx.As
     assert (await mei.get(f"/tasks/{inside[0]}", headers=HTML)).status_code == 200
     assert (await mei.get(f"/tasks/{outside[0]}", headers=HTML)).status_code == 404
     assert (await mei.get("/unknown", params={"task": outside[0]}, headers=HTML)).status_code == 404
-    for path in ("/schedule", "/batches", "/operations", "/audit"):
-        assert (await mei.get(path, headers=HTML)).status_code == 403, path
+    for path in ("/schedule?from=2030-01-01", "/operations", "/batches"):
+        about = await mei.get(path, headers=HTML)
+        assert (about.status_code, any(task_id in about.text for task_id in outside)) == (200, False), path
+    audit = await mei.get("/audit", headers={**HTML, "accept-language": "en"})
+    assert (audit.status_code, "this is about everything" in audit.text) == (403, True)
+    assert 'href="./audit"' not in page
+    assert 'href="./audit"' in (await api.client.get("/tasks", headers=HTML)).text
     form = {"kind": "cancel", "task": [*inside, *outside]}
     done = await mei.post("/tasks/bulk/run", data=form, headers=HTML)
     assert done.status_code == 303
@@ -325,7 +399,9 @@ async def test_the_console_shows_what_a_key_reaches(api: Api, mei: httpx.AsyncCl
         assert "broken kuaishou" not in page.text
         if path in {"/", "/limits"}:
             assert "broken douyin" in page.text
-    for path in ("/limits/scope?scope=kuaishou", "/limits/scope?scope=*", "/operations"):
+        if path == "/":
+            assert "There are no charts for your key" in page.text
+    for path in ("/limits/scope?scope=kuaishou", "/limits/scope?scope=*", "/audit"):
         assert (await mei.get(path)).status_code == 403, path
     form = {"scope": "kuaishou", "reason": "not mine"}
     own = {"sec-fetch-site": "same-origin"}

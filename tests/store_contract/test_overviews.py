@@ -26,7 +26,28 @@ async def test_what_is_due_comes_in_the_order_of_its_time(store: Store) -> None:
     assert found == ["c", "a", "b", "d"]
     assert ids((await store.history.page_due(START_MS + 10 * MINUTE_MS, START_MS + 11 * MINUTE_MS)).items) == ["a", "b"]
     bounds = [START_MS + at * MINUTE_MS for at in (0, 10, 11, 40, 50)]
-    assert await store.history.count_due(bounds) == [1, 2, 2, 0]
+    assert [(one.total, one.total_is_exact) for one in await store.history.count_due(bounds)] == [
+        (1, True), (2, True), (2, True), (0, True),
+    ]  # fmt: skip
+
+
+async def test_due_tasks_and_batches_are_counted_within_a_reach(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = [
+        make_task(f"t{n}", platform=platform, account_id=account, due_at_ms=START_MS + n * MINUTE_MS, batch_id="b")
+        for n, (platform, account) in enumerate((("x", "a"), ("x", "b"), ("y", "a"), ("y", "b"), ("z", "a")), 1)
+    ]
+    await accept(store, *tasks, make_task("other", platform="z", account_id="a", batch_id="c"))
+    bounds, reach = [START_MS, START_MS + 10 * MINUTE_MS, START_MS + 20 * MINUTE_MS], ("x", "y\na")
+    counted = await store.history.count_due(bounds, reach)
+    assert [(one.total, one.total_is_exact) for one in counted] == [(3, True), (0, True)]
+    batches = await store.batches.page(None, 9, reach)
+    assert [(one.batch_id, one.counts, one.is_exact) for one in batches] == [
+        ("c", {}, True),
+        ("b", {"scheduled": 3}, True),
+    ]
+    monkeypatch.setattr(f"{type(store.history).__module__}.LOOKED_AT", 2)
+    (first, _) = await store.history.count_due(bounds, reach)
+    assert (first.total, first.total_is_exact) == (2, False)
 
 
 async def test_a_task_that_became_due_is_not_listed_as_due_later(store: Store) -> None:

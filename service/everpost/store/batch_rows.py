@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from everpost.store.batches import Batch, BatchKind, BatchSummary, ChainEnd
+from everpost.store.history import is_reached
 from everpost.task.duplicate_rules import Guard, RecentPost
 from everpost.task.fanout_rules import FanoutItem
 from everpost.task.model import Task
@@ -62,9 +63,12 @@ def newest_of_chains(rows: Iterable[Mapping[str, Any]]) -> list[ChainEnd]:
     return list(newest.values())
 
 
-def summary_of(batch_id: str, kind: str, tasks: Sequence[Mapping[str, Any]], most: int) -> BatchSummary:
-    """A batch with some of its tasks; `most` is up to how many there are of each place."""
+def summary_of(
+    batch_id: str, kind: str, found: Sequence[Mapping[str, Any]], most: int, reach: Sequence[str] | None = None
+) -> BatchSummary:
+    """A batch with some of its tasks, or those of them in `reach`; `most` is up to how many were read of each place."""
     counts: dict[str, int] = {}
+    tasks = found if reach is None else [one for one in found if is_reached(reach, one["platform"], one["account_id"])]
     for task in tasks:
         status = task["status"] or ""
         counts[status] = counts.get(status, 0) + 1
@@ -76,5 +80,5 @@ def summary_of(batch_id: str, kind: str, tasks: Sequence[Mapping[str, Any]], mos
         platform=first["platform"] if first else None,
         created_at=first["created_at"] if first else None,
         counts=counts,
-        is_exact=len(tasks) < most,
+        is_exact=len(found) < most,
     )

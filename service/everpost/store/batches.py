@@ -152,10 +152,15 @@ class Batches(Protocol):
         A retry counts, however it was made. A chain is left out if its tasks were purged.
         """
 
-    async def page(self, before: str | None = None, limit: int = 25) -> list[BatchSummary]:
+    async def page(
+        self, before: str | None = None, limit: int = 25, reach: Sequence[str] | None = None
+    ) -> list[BatchSummary]:
         """The batches of ledger and history whose ids come before `before`, in descending order, at most `limit`.
 
         Ids that Everpost makes begin with their time, so the newest come first.
+
+        Args:
+            reach: Count only the tasks that it says, as in `TaskFilter`. A batch without such tasks has no counts.
         """
 
     async def find_duplicates(self, guards: Mapping[str, Guard]) -> Mapping[str, str]:

@@ -3,7 +3,7 @@
 A store reads times without an offset, as rows of an original file have them, in the time zone it was opened with.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -16,6 +16,7 @@ from everpost.task.resolution_rules import Decided
 MAX_LIMIT = 1_000  # tasks of one page
 MAX_IDS = 10_000  # ids of one page of ids only
 COUNTED = 10_000  # a filter's total is exact up to here
+LOOKED_AT = 2_000  # scheduled tasks of each time, to count those that a caller with a scope reaches
 RETRIES = 100  # the newest retries that a detail names
 SEARCH_S = 5.0  # the time of a search that a client waits for
 
@@ -56,6 +57,11 @@ class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
     task_ids: tuple[str, ...] | None = None
     place: Place | None = None
     reach: tuple[str, ...] | None = None
+
+
+def is_reached(reach: Collection[str], platform: str | None, account_id: str | None) -> bool:
+    """Whether an account is among what `TaskFilter.reach` says."""
+    return platform in reach or f"{platform}\n{account_id}" in reach
 
 
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -331,8 +337,12 @@ class History(Protocol):
             InvalidValue: `after` is not a cursor, or `limit` is out of range.
         """
 
-    async def count_due(self, bounds_ms: Sequence[int]) -> list[int]:
-        """How many scheduled tasks are due from each of these times until the next one, each up to `COUNTED`."""
+    async def count_due(self, bounds_ms: Sequence[int], reach: Sequence[str] | None = None) -> list[Total]:
+        """How many scheduled tasks are due from each of these times until the next one, each up to `COUNTED`.
+
+        Args:
+            reach: Count only what it says, as in `TaskFilter`, among the first `LOOKED_AT` tasks of each time.
+        """
 
     async def summary(self, name_of: Callable[[str], str] = str) -> Summary:
         """How many tasks are in ledger and history. The numbers are kept, so it costs the same for any number of tasks.

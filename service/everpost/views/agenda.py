@@ -9,13 +9,15 @@ from everpost.clock import from_text, to_text
 from everpost.errors import InvalidValue
 from everpost.store import Store
 from everpost.store.account_zones import AccountZones
-from everpost.store.history import COUNTED
+from everpost.store.history import TaskRow as StoredRow
+from everpost.store.history import Total, is_reached
 from everpost.store.recurring import MAX_PAGE
 from everpost.task.recurrence import Recurrence, RecurrenceStatus, next_times
 from everpost.views.hiding import Hiding
 from everpost.views.shown_tasks import TaskRow, row_view
 
 MOST_DAYS = 62
+LOOKS = 20
 MOST_OCCURRENCES = 500  # of one recurring post
 
 
@@ -107,12 +109,18 @@ async def find_agenda(
     now_ms: int,
     cursor: str | None = None,
     limit: int = 50,
+    reach: tuple[str, ...] | None = None,
 ) -> Agenda:
-    """What is due on these days. Errors as in `History.page_due`."""
+    """What is due on these days, or what of it is in `reach` (`TaskFilter`). Errors as in `History.page_due`.
+
+    Of what is in `reach`, a page may have fewer tasks than `limit`, and not be the last.
+    """
     bounds_ms = days.bounds_ms()
-    page = await store.history.page_due(bounds_ms[0], bounds_ms[-1], cursor, limit)
-    counts = await store.history.count_due(bounds_ms)
+    tasks, following = await _tasks(store, bounds_ms[0], bounds_ms[-1], cursor, limit, reach)
+    counts = await store.history.count_due(bounds_ms, reach)
     upcoming = await _upcoming(store, zones, max(now_ms, bounds_ms[0]), bounds_ms[-1])
+    if reach is not None:
+        upcoming = [one for one in upcoming if is_reached(reach, one.platform, one.account_id)]
     by_day: dict[str, int] = {}
     for one in upcoming:
         day = days.day_of(from_text(one.at) or 0)
@@ -120,15 +128,29 @@ async def find_agenda(
     return Agenda(
         timezone=str(days.zone),
         days=[_day(days, start_ms, count, by_day) for start_ms, count in zip(bounds_ms, counts, strict=False)],
-        tasks=[row_view(hiding.row(row)) for row in page.items],
+        tasks=[row_view(hiding.row(row)) for row in tasks],
         upcoming=upcoming if cursor is None else (),
-        next_cursor=page.next_cursor,
+        next_cursor=following,
     )
 
 
-def _day(days: Range, start_ms: int, count: int, occurrences: Mapping[str, int]) -> Day:
+async def _tasks(
+    store: Store, from_ms: int, until_ms: int, cursor: str | None, limit: int, reach: tuple[str, ...] | None
+) -> tuple[list[StoredRow], str | None]:
+    """The next due tasks in `reach`, and the cursor behind them. At most `LOOKS` pages of all due tasks are read."""
+    found: list[StoredRow] = []
+    for _ in range(LOOKS):
+        page = await store.history.page_due(from_ms, until_ms, cursor, limit - len(found))
+        found += [row for row in page.items if reach is None or is_reached(reach, row.platform, row.account_id)]
+        cursor = page.next_cursor
+        if cursor is None or len(found) == limit or reach is None:
+            break
+    return found, cursor
+
+
+def _day(days: Range, start_ms: int, count: Total, occurrences: Mapping[str, int]) -> Day:
     name = days.day_of(start_ms)
-    return Day(date=name, tasks=count, is_exact=count < COUNTED, occurrences=occurrences.get(name, 0))
+    return Day(date=name, tasks=count.total, is_exact=count.total_is_exact, occurrences=occurrences.get(name, 0))
 
 
 async def _upcoming(store: Store, zones: AccountZones, from_ms: int, until_ms: int) -> list[Upcoming]:

@@ -1,7 +1,7 @@
 """Failures by their cause, in the form of answers."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import tzinfo
 
 import msgspec
@@ -67,6 +67,16 @@ async def find_failures(store: FailuresStore, since: str, now_ms: int, zone: tzi
     if now_ms - since_ms > LONGEST_S * 1000:
         raise InvalidValue(f"Failures are counted for {LONGEST_S // 86_400} days.", "$.since")
     return _shown(await store.groups(since_ms // 1000, now_ms // 1000, limit))
+
+
+def failures_within(failures: ShownFailures, is_reached: Callable[[str, str], bool], limit: int) -> ShownFailures:
+    """The failures of the platforms and accounts that a caller reaches; `failures` has the largest groups of all."""
+    groups = [one for one in failures.data if is_reached(one.platform, one.account_id)]
+    is_complete = failures.is_complete and failures.groups == len(failures.data)
+    total = sum(one.count for one in groups)
+    return msgspec.structs.replace(
+        failures, total=total, groups=len(groups), is_complete=is_complete, data=groups[:limit]
+    )
 
 
 def _since_ms(since: str, now_ms: int, zone: tzinfo) -> int:

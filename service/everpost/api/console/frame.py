@@ -33,11 +33,13 @@ class Entry(NamedTuple):
         name: Names its text and its icon.
         path: The page's address below the root; empty is the first page.
         right: Shown to callers that have it.
+        is_whole: About everything, so it is not shown to callers with a scope.
     """
 
     name: str
     path: str
     right: Right = Right.READ
+    is_whole: bool = False
 
 
 NAVIGATION: tuple[tuple[Entry, ...], ...] = (
@@ -46,7 +48,7 @@ NAVIGATION: tuple[tuple[Entry, ...], ...] = (
         Entry("schedule", "schedule"),
         Entry("batches", "batches"),
         Entry("operations", "operations"),
-        Entry("audit", "audit"),
+        Entry("audit", "audit", Right.OPERATE, is_whole=True),
     ),
     (Entry("accounts", "accounts"), Entry("platforms", "platforms"), Entry("limits", "limits")),
     (Entry("keys", "keys", Right.ADMIN),),

@@ -21,6 +21,7 @@ from everpost.errors import (
 )
 from everpost.platforms import Catalogue
 from everpost.store.history import TaskFilter
+from everpost.store.operations import Operation
 from everpost.task.model import MAX_ID
 
 ACCOUNT = frozenset({"platform", "account_id"})
@@ -135,20 +136,36 @@ async def is_reached(request: ApiRequest, task_id: str) -> bool:
     return True
 
 
+def reaches_operation(request: ApiRequest, operation: Operation) -> bool:
+    """Whether the caller reaches all that bulk work was about: it was limited to that from the beginning."""
+    own = reach_of(services_of(request), caller_of(request))
+    if own is None:
+        return True
+    wanted = read_request(operation.request).filter
+    return wanted is not None and wanted.reach is not None and frozenset(own).issuperset(wanted.reach)
+
+
 async def check_operation(request: ApiRequest, operation_id: str) -> None:
-    """Return if the caller reaches all that bulk work was about: it was limited to that from the beginning.
+    """Return if the caller reaches all that bulk work was about.
 
     Raises:
-        OperationNotFound: It was about more, or does not exist.
+        OperationNotFound: It was about more, or there is none.
     """
-    caller = caller_of(request)
-    if not caller.is_limited:
+    if not caller_of(request).is_limited:
         return
     found = await services_of(request).store.operations.find(operation_id)
-    wanted = None if found is None else read_request(found[0].request).filter
-    own = frozenset(reach_of(services_of(request), caller) or ())
-    if wanted is None or wanted.reach is None or not own.issuperset(wanted.reach):
+    if found is None or not reaches_operation(request, found[0]):
         raise OperationNotFound(operation_id[:MAX_ID])
+
+
+async def reaches_fanout(request: ApiRequest, fanout_id: str) -> bool:
+    """Whether the caller reaches all accounts of a fan-out."""
+    caller = caller_of(request)
+    try:
+        await _check_fanout(services_of(request), caller, {"fanout_id": fanout_id})
+    except FanoutNotFound:
+        return not caller.is_limited
+    return True
 
 
 async def _check_task(services: Services, caller: Caller, params: Mapping[str, str]) -> None:

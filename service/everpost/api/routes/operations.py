@@ -11,8 +11,9 @@ from everpost.access import Right
 from everpost.actions.bulk import BulkKind
 from everpost.api.http.audited import audited, note_of
 from everpost.api.http.json_answer import JsonAnswer
-from everpost.api.http.reach import check_operation
+from everpost.api.http.reach import check_operation, reaches_operation
 from everpost.api.http.rights import caller_of, needs
+from everpost.api.http.scoped_pages import page_within
 from everpost.api.openapi.describe import documented
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.clock import from_text
@@ -36,9 +37,10 @@ class OperationsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 @get(
     "/operations",
     summary="List bulk work",
-    description="Bulk requests of the last week, the newest first, with their progress.",
+    description="Bulk requests of the last week, the newest first, with their progress. A key with a scope is shown "
+    "those that were limited to it; an answer may then have fewer than `limit`, and not be the last.",
     tags=["Bulk"],
-    opt=needs(Right.READ),
+    opt=needs(Right.READ, scoped=True),
     **documented(OperationsAnswer, description="The bulk work."),
 )
 async def list_operations(
@@ -49,10 +51,19 @@ async def list_operations(
     ] = 50,
 ) -> JsonAnswer:
     """List bulk work."""
-    found = await services_of(request).store.operations.page(before, limit + 1)
-    following = found[limit - 1].operation_id if len(found) > limit else None
-    return JsonAnswer(
-        OperationsAnswer(success=True, data=[listed_operation(one) for one in found[:limit]], next_before=following)
+    found, following = await operations_within(request, before, limit)
+    data = [listed_operation(one) for one in found]
+    return JsonAnswer(OperationsAnswer(success=True, data=data, next_before=following))
+
+
+async def operations_within(request: ApiRequest, before: str | None, limit: int) -> tuple[list[Operation], str | None]:
+    """A page of the bulk work that the caller reaches, and the `before` of the next one."""
+    return await page_within(
+        services_of(request).store.operations.page,
+        lambda one: one.operation_id,
+        lambda one: reaches_operation(request, one),
+        before,
+        limit,
     )
 
 

@@ -8,12 +8,12 @@ from litestar.params import QueryParameter
 
 from everpost.access import Right
 from everpost.api.http.json_answer import JsonAnswer
-from everpost.api.http.rights import needs
+from everpost.api.http.rights import caller_of, needs
 from everpost.api.openapi.describe import documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.store.failures import MAX_GROUPS
 from everpost.views.ends_by_time import EndsByTime, Span, ends_by_time
-from everpost.views.failure_groups import DEFAULT_SINCE, ShownFailures, find_failures
+from everpost.views.failure_groups import DEFAULT_SINCE, ShownFailures, failures_within, find_failures
 
 
 class FailuresAnswer(ShownFailures, frozen=True, kw_only=True):
@@ -41,9 +41,10 @@ class TimelineAnswer(EndsByTime, frozen=True, kw_only=True):
     summary="Group failures",
     description="Failed tasks grouped by the cause of their errors, platform and account. The cause is the error "
     "without what differs from task to task. To retry a group, give its `cause`, `platform` and `account_id` to "
-    "`POST /tasks/batch/retry` as a `filter`. The numbers are kept ready, so this is cheap.",
+    "`POST /tasks/batch/retry` as a `filter`. The numbers are kept ready, so this is cheap. A key with a scope is "
+    "shown the groups inside of it, among the largest of all.",
     tags=["Tasks"],
-    opt=needs(Right.READ),
+    opt=needs(Right.READ, scoped=True),
     **documented(FailuresAnswer, description="The groups."),
 )
 async def list_failures(
@@ -57,8 +58,12 @@ async def list_failures(
     limit: Annotated[int, QueryParameter(ge=1, le=MAX_GROUPS, description="The most groups in the answer.")] = 100,
 ) -> JsonAnswer:
     """Answer with the groups."""
-    services = services_of(request)
-    found = await find_failures(services.store.failures, since, services.clock(), services.settings.zone, limit)
+    services, caller = services_of(request), caller_of(request)
+    most = MAX_GROUPS if caller.is_limited else limit
+    found = await find_failures(services.store.failures, since, services.clock(), services.settings.zone, most)
+    if caller.is_limited:
+        name_of = services.catalogue.name_of
+        found = failures_within(found, lambda platform, account: caller.may_reach(name_of(platform), account), limit)
     return JsonAnswer(FailuresAnswer(**msgspec.structs.asdict(found)))
 
 

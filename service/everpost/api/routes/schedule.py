@@ -8,7 +8,8 @@ from litestar.params import QueryParameter
 
 from everpost.access import Right
 from everpost.api.http.json_answer import JsonAnswer
-from everpost.api.http.rights import needs
+from everpost.api.http.reach import reach_of
+from everpost.api.http.rights import caller_of, needs
 from everpost.api.openapi.describe import documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.store.history import MAX_LIMIT
@@ -30,9 +31,10 @@ class AgendaAnswer(Agenda, frozen=True, kw_only=True):
     "/schedule",
     summary="Show what is due",
     description="The scheduled tasks that are due on some days, the earliest first, their numbers by day, and the "
-    "posts that recurring posts will make. Days are those of `EVERPOST_TIMEZONE`.",
+    "posts that recurring posts will make. Days are those of `EVERPOST_TIMEZONE`. A key with a scope is shown what is "
+    "inside of it; an answer may then have fewer tasks than `limit`, and not be the last.",
     tags=["Tasks"],
-    opt=needs(Right.READ),
+    opt=needs(Right.READ, scoped=True),
     **documented(AgendaAnswer, description="What is due."),
 )
 async def show_schedule(
@@ -49,5 +51,6 @@ async def show_schedule(
     """Answer with what is due."""
     services = services_of(request)
     days = read_range(first, last, services.clock(), services.settings.zone)
-    found = await find_agenda(services.store, services.zones, services.hiding, days, services.clock(), cursor, limit)
+    reach, now_ms = reach_of(services, caller_of(request)), services.clock()
+    found = await find_agenda(services.store, services.zones, services.hiding, days, now_ms, cursor, limit, reach)
     return JsonAnswer(AgendaAnswer(**msgspec.structs.asdict(found)))

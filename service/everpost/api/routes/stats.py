@@ -8,7 +8,7 @@ from litestar import get
 
 from everpost.access import Right
 from everpost.api.http.json_answer import JsonAnswer
-from everpost.api.http.rights import needs
+from everpost.api.http.rights import caller_of, needs
 from everpost.api.openapi.describe import documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.limits import Limits
@@ -16,7 +16,7 @@ from everpost.media_rules import MediaRule
 from everpost.store.history import Summary, TaskFilter
 from everpost.text_lengths import Counting
 from everpost.views.queue_health import QueueHealth, queue_health
-from everpost.views.task_views import StatusCounts, status_counts
+from everpost.views.task_views import StatusCounts, of_platforms, status_counts
 
 MINUTE_MS = 60_000
 
@@ -94,15 +94,17 @@ class PlatformsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 @get(
     "/tasks/stats",
     summary="Count tasks",
-    description="How many tasks there are, by status and by platform. The numbers are kept ready, so this is cheap.",
+    description="How many tasks there are, by status and by platform. The numbers are kept ready, so this is cheap. "
+    "For a key with a scope, they are those of the whole platforms in it.",
     tags=["Tasks"],
-    opt=needs(Right.READ),
+    opt=needs(Right.READ, scoped=True),
     **documented(StatsAnswer, description="The numbers."),
 )
 async def show_stats(request: ApiRequest) -> JsonAnswer:
     """Answer with the counts."""
     services = services_of(request)
-    summary = await services.store.history.summary(services.catalogue.name_of)
+    summary, caller = await services.store.history.summary(services.catalogue.name_of), caller_of(request)
+    summary = of_platforms(summary, caller.platforms) if caller.is_limited else summary
     return JsonAnswer(StatsAnswer(success=True, summary=status_counts(summary), stats=summary))
 
 

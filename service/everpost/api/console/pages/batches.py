@@ -7,6 +7,8 @@ from everpost.api.console.forms import read_form
 from everpost.api.console.frame import render
 from everpost.api.http.audited import note_of
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.reach import reached, reaches_fanout
+from everpost.api.routes.batches import batches_within
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import FanoutNotFound
 from everpost.store.history import TaskFilter
@@ -18,20 +20,23 @@ ROWS = 100
 
 async def show_batches(request: ApiRequest) -> JsonAnswer:
     """Answer with the list."""
-    found = await services_of(request).store.batches.page(request.query_params.get("before") or None, BATCHES + 1)
-    following = found[BATCHES - 1].batch_id if len(found) > BATCHES else None
-    shown = [services_of(request).hiding.row(one) for one in found[:BATCHES]]
-    return render(request, "batches.html", batches=shown, following=following)
+    found, following = await batches_within(request, request.query_params.get("before") or None, BATCHES)
+    return render(request, "batches.html", batches=found, following=following)
 
 
 async def show_batch(request: ApiRequest) -> JsonAnswer:
-    """Answer with a batch: the accounts of a fan-out, or the tasks of any other."""
+    """Answer with a batch: the accounts of a fan-out, or the tasks of any other.
+
+    A caller with a scope is shown the tasks inside of it, and the accounts if it reaches all of them.
+    """
     services = services_of(request)
     batch_id = request.path_params["batch_id"]
     fanout: FanoutView | None = None
-    with suppress(FanoutNotFound):
-        fanout = await services.fanout_views.show(batch_id)
-    page = await services.tasks.page(TaskFilter(batch_id=batch_id), request.query_params.get("cursor"), ROWS)
+    if await reaches_fanout(request, batch_id):
+        with suppress(FanoutNotFound):
+            fanout = await services.fanout_views.show(batch_id)
+    wanted = reached(request, TaskFilter(batch_id=batch_id))
+    page = await services.tasks.page(wanted, request.query_params.get("cursor"), ROWS)
     return render(request, "batch.html", batch_id=batch_id, fanout=fanout, page=page)
 
 

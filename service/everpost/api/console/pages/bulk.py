@@ -16,7 +16,7 @@ from everpost.api.http.audited import note_of
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.http.reach import check_operation, reached
 from everpost.api.http.rights import caller_of
-from everpost.api.routes.operations import undo_of
+from everpost.api.routes.operations import operations_within, undo_of
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import InvalidValue, OperationNotFound, ServiceError
 from everpost.store.audit import MOST_NAMED
@@ -139,14 +139,8 @@ def skipped_by_reason(answer: BulkAnswer) -> list[Skipped]:
 async def show_operations(request: ApiRequest) -> JsonAnswer:
     """Answer with the list of bulk work."""
     before = request.query_params.get("before") or None
-    found = await services_of(request).store.operations.page(before, OPERATIONS + 1)
-    following = found[OPERATIONS - 1].operation_id if len(found) > OPERATIONS else None
-    return render(
-        request,
-        "operations.html",
-        operations=[listed_operation(one) for one in found[:OPERATIONS]],
-        following=following,
-    )
+    found, following = await operations_within(request, before, OPERATIONS)
+    return render(request, "operations.html", operations=[listed_operation(one) for one in found], following=following)
 
 
 async def show_operation(request: ApiRequest) -> JsonAnswer:

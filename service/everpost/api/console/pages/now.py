@@ -22,7 +22,7 @@ from everpost.store.history import TaskFilter
 from everpost.store.pause import Pause, find_pause
 from everpost.task.place import Place
 from everpost.views.ends_by_time import Span, ends_by_time
-from everpost.views.failure_groups import ShownFailures, find_failures
+from everpost.views.failure_groups import ShownFailures, failures_within, find_failures
 from everpost.views.queue_health import QueueHealth, queue_health
 from everpost.views.shown_tasks import TaskRow
 from everpost.views.task_views import StatusCounts, status_counts
@@ -173,9 +173,7 @@ async def _failures(request: ApiRequest, groups: int) -> ShownFailures:
 
 def _failures_within_reach(request: ApiRequest, failures: ShownFailures) -> ShownFailures:
     caller, name_of = caller_of(request), services_of(request).catalogue.name_of
-    groups = [one for one in failures.data if caller.may_reach(name_of(one.platform), one.account_id)]
-    total = sum(one.count for one in groups)
-    return msgspec.structs.replace(failures, total=total, groups=len(groups), data=groups[:GROUPS])
+    return failures_within(failures, lambda platform, account: caller.may_reach(name_of(platform), account), GROUPS)
 
 
 async def _within_reach(request: ApiRequest, facts: NowFacts) -> NowFacts:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from everpost.api.console.frame import render
 from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.reach import reach_of
+from everpost.api.http.rights import caller_of
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import InvalidValue
 from everpost.views.agenda import Agenda, Day, Range, Upcoming, find_agenda
@@ -35,10 +37,9 @@ async def show_schedule(request: ApiRequest) -> JsonAnswer:
     monday = first - timedelta(days=first.weekday())
     weeks = Range(monday, monday + timedelta(days=7 * WEEKS - 1), zone)
     listed = weeks if opened is None else Range(opened, opened, zone)
-    whole = await find_agenda(services.store, services.zones, services.hiding, weeks, now_ms, None, 1)
-    agenda = await find_agenda(
-        services.store, services.zones, services.hiding, listed, now_ms, request.query_params.get("cursor"), ROWS
-    )
+    reach, cursor = reach_of(services, caller_of(request)), request.query_params.get("cursor")
+    whole = await find_agenda(services.store, services.zones, services.hiding, weeks, now_ms, None, 1, reach)
+    agenda = await find_agenda(services.store, services.zones, services.hiding, listed, now_ms, cursor, ROWS, reach)
     return render(
         request,
         "schedule.html",

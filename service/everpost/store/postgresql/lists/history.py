@@ -10,6 +10,7 @@ from everpost.clock import to_text
 from everpost.redaction import USUALLY, Redactor
 from everpost.store.history import (
     COUNTED,
+    LOOKED_AT,
     MAX_IDS,
     MAX_LIMIT,
     SEARCH_S,
@@ -132,12 +133,14 @@ class PostgresqlHistory:
         found = {row.task_id: row for row in (task_of_row(row, self._zone) for row in rows)}
         return Page([found[key[-1]] for key in keys[:limit] if key[-1] in found], following(keys, limit))
 
-    async def count_due(self, bounds_ms: Sequence[int]) -> list[int]:
+    async def count_due(self, bounds_ms: Sequence[int], reach: Sequence[str] | None = None) -> list[Total]:
         """See `History`."""
         texts = [to_text(bound) for bound in bounds_ms]
-        given = {"lows": texts[:-1], "highs": texts[1:], "most": COUNTED}
-        rows = await self._database.read(lambda connection: connection.fetch_all("count_due", **given))
-        return [row["tasks"] for row in rows]
+        name, given = "count_due", {"lows": texts[:-1], "highs": texts[1:], "most": COUNTED}
+        if reach is not None:
+            name, given = "count_due_reached", given | {"most": LOOKED_AT, "reach": [storable(one) for one in reach]}
+        rows = await self._database.read(lambda connection: connection.fetch_all(name, **given))
+        return [Total(row["tasks"], row["looked"] < given["most"]) for row in rows]
 
     async def summary(self, name_of: Callable[[str], str] = str) -> Summary:
         """See `History`. Triggers keep the numbers."""

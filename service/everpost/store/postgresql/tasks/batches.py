@@ -1,6 +1,6 @@
 """The port's batches on PostgreSQL, table `batches`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from everpost.clock import to_text
@@ -48,9 +48,11 @@ class PostgresqlBatches:
         """See the port."""
         return await self._database.snapshot(lambda connection: _find(connection, batch_id))
 
-    async def page(self, before: str | None = None, limit: int = 25) -> list[BatchSummary]:
+    async def page(
+        self, before: str | None = None, limit: int = 25, reach: Sequence[str] | None = None
+    ) -> list[BatchSummary]:
         """See the port."""
-        return await self._database.search(lambda connection: _page(connection, before, limit))
+        return await self._database.search(lambda connection: _page(connection, before, limit, reach))
 
     async def find_duplicates(self, guards: Mapping[str, Guard]) -> Mapping[str, str]:
         """See the port."""
@@ -82,7 +84,9 @@ async def _keep_key(connection: Connection, key: IdempotencyKey, answer: FirstAn
     return bool(kept)
 
 
-async def _page(connection: Connection, before: str | None, limit: int) -> list[BatchSummary]:
+async def _page(
+    connection: Connection, before: str | None, limit: int, reach: Sequence[str] | None
+) -> list[BatchSummary]:
     await connection.fetch_all("begin_search", timeout_ms=60_000)
     ids = await connection.fetch_all(
         "page_batch_ids", before=NEWEST if before is None else storable(before), limit=limit
@@ -90,7 +94,7 @@ async def _page(connection: Connection, before: str | None, limit: int) -> list[
     tasks: dict[str, list[Mapping[str, Any]]] = {row["batch_id"]: [] for row in ids}
     for row in await connection.fetch_all("tasks_of_batches", batch_ids=list(tasks), most=COUNTED):
         tasks[row["batch_id"]].append(row)
-    return [summary_of(row["batch_id"], row["kind"], tasks[row["batch_id"]], COUNTED) for row in ids]
+    return [summary_of(row["batch_id"], row["kind"], tasks[row["batch_id"]], COUNTED, reach) for row in ids]
 
 
 async def _find(connection: Connection, batch_id: str) -> tuple[Batch, list[ChainEnd]] | None:

@@ -11,6 +11,7 @@ from everpost.clock import read_time, to_text
 from everpost.redaction import USUALLY, Redactor
 from everpost.store.history import (
     COUNTED,
+    LOOKED_AT,
     MAX_IDS,
     MAX_LIMIT,
     SEARCH_S,
@@ -121,12 +122,14 @@ class SqliteHistory:
         found = {row.task_id: row for row in (task_row(row, self._zone) for row in rows)}
         return Page([found[key[-1]] for key in keys[:limit] if key[-1] in found], following(keys, limit))
 
-    async def count_due(self, bounds_ms: Sequence[int]) -> list[int]:
+    async def count_due(self, bounds_ms: Sequence[int], reach: Sequence[str] | None = None) -> list[Total]:
         """See `History`."""
         bounds = msgspec.json.encode([*pairwise(map(to_text, bounds_ms))]).decode()
-        given = {"bounds": bounds, "most": COUNTED}
-        rows = await self._database.read(lambda connection: connection.execute(load("count_due"), given).fetchall())
-        return [count for (count,) in rows]
+        name, given = "count_due", {"bounds": bounds, "most": COUNTED}
+        if reach is not None:
+            name, given = "count_due_reached", given | {"most": LOOKED_AT, "reach": msgspec.json.encode(reach).decode()}
+        rows = await self._database.read(lambda connection: connection.execute(load(name), given).fetchall())
+        return [Total(tasks, looked < given["most"]) for tasks, looked in rows]
 
     async def summary(self, name_of: Callable[[str], str] = str) -> Summary:
         """See `History`. Triggers keep the numbers."""

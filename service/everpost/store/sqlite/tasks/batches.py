@@ -1,6 +1,6 @@
 """The port's batches on SQLite, table `batches`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from everpost.clock import to_text
@@ -40,10 +40,12 @@ class SqliteBatches:
         """See the port."""
         return await self._database.read(lambda connection: _find(connection, batch_id))
 
-    async def page(self, before: str | None = None, limit: int = 25) -> list[BatchSummary]:
+    async def page(
+        self, before: str | None = None, limit: int = 25, reach: Sequence[str] | None = None
+    ) -> list[BatchSummary]:
         """See the port."""
         given = {"before": NEWEST if before is None else before, "limit": limit}
-        return await self._database.search(lambda connection: _page(connection, given))
+        return await self._database.search(lambda connection: _page(connection, given, reach))
 
     async def find_duplicates(self, guards: Mapping[str, Guard]) -> Mapping[str, str]:
         """See the port."""
@@ -71,12 +73,12 @@ def _accept(connection: sqlite3.Connection, posting: Posting, now_ms: int) -> Ac
     return Accepted(tasks=tasks, answer=posted.answer, duplicates=duplicates)
 
 
-def _page(connection: sqlite3.Connection, given: dict[str, Any]) -> list[BatchSummary]:
+def _page(connection: sqlite3.Connection, given: dict[str, Any], reach: Sequence[str] | None) -> list[BatchSummary]:
     with snapshot(connection):
         found = []
         for row in named_rows(connection, "page_batch_ids", given):
             tasks = named_rows(connection, "tasks_of_batch", {"batch_id": row["batch_id"], "most": COUNTED})
-            found.append(summary_of(row["batch_id"], row["kind"], tasks, COUNTED))
+            found.append(summary_of(row["batch_id"], row["kind"], tasks, COUNTED, reach))
     return found
 
 
