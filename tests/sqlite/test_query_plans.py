@@ -20,9 +20,9 @@ from everpost.task.place import Place
 from store_rows import ACCOUNTS_ALONE, EVERY_FILTER, leads_of
 
 SCAN = re.compile(r"^SCAN (?P<what>\S+)( (?P<index>USING .*))?")
-SMALL = re.compile(r"(task_counts|json_each|given|value|CONSTANT|ids|counted|grouped|g|seen|\(.*)$")
-"""Not worth an index, or no table: (subquery-1), a JSON array, SELECT without FROM; `given` is a parameter's rows, and
-the names after CONSTANT are of parts of the same statement, which have a limit."""
+SMALL = re.compile(r"(task_counts|json_each|given|wanted|value|CONSTANT|ids|counted|grouped|g|seen|\(.*)$")
+"""Not worth an index, or no table: (subquery-1), a JSON array, SELECT without FROM; `given` and `wanted` are a
+parameter's rows, and the names after CONSTANT are of parts of the same statement, which have a limit."""
 
 READ_WHOLE = {
     "count_rows": "a worker's hourly count of everything, for which no client waits",

@@ -111,10 +111,10 @@ class ScriptConnection:
     async def _send(self, *command: str | bytes | int) -> Any:
         packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub only knows tuples of one element
         try:
-            await self._connection.send_packed_command(packed)
+            await self._connection.send_packed_command(packed, check_health=False)  # no interval is set for checks
             return await self._connection.read_response()
         except ConnectionLost:  # the server may have restarted since the last call
-            await self._connection.send_packed_command(packed)
+            await self._connection.send_packed_command(packed, check_health=False)
             return await self._connection.read_response()
 
 

@@ -64,11 +64,11 @@ def entry_of_retries(row: AuditRow, made: Sequence[Task]) -> AuditRow:
     return msgspec.structs.replace(row, details={**row.details, "new_task_id": made[0].task_id})
 
 
-def row_of(row: AuditRow) -> dict[str, Any]:
-    """The entry as the named values of a row."""
+def row_of(row: AuditRow, details: str) -> dict[str, Any]:
+    """The entry as the named values of a row; `details` are its details as JSON."""
     values = msgspec.structs.asdict(row)
     values["role"], values["how"] = str(row.role), str(row.how)  # SQLite takes twice as long for members of enums
-    values["details"] = msgspec.json.encode(row.details).decode()
+    values["details"] = details
     return values
 
 

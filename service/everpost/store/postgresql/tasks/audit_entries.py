@@ -13,5 +13,5 @@ async def add_entry(connection: Connection, row: AuditRow) -> None:
 
 def entry_values(row: AuditRow) -> dict[str, str | None]:
     """The named values of an entry."""
-    values = {name: plain_text(value) for name, value in row_of(row).items()}
-    return values | {"details": json_text(row.details)}
+    values = row_of(row, json_text(row.details))
+    return {name: plain_text(value) if value is not None and "\0" in value else value for name, value in values.items()}

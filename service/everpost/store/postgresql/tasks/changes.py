@@ -1,6 +1,6 @@
 """The port's `changes` on PostgreSQL. Rules decide on locked rows: see `everpost.store.postgresql.tasks.positions`."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import nullcontext
 
 from everpost.pace import Pace
@@ -51,20 +51,20 @@ async def apply_change(connection: Connection, change: Change, now_ms: int, pace
         return outcomes
 
 
-async def _apply(connection: Connection, change: Change, now_ms: int) -> list[Outcome]:
+def _apply(connection: Connection, change: Change, now_ms: int) -> Awaitable[list[Outcome]]:
     match change:
         case Retry():
-            return await retry_tasks(connection, change, now_ms)
+            return retry_tasks(connection, change, now_ms)
         case Cancel():
-            return await _cancel_tasks(connection, change, now_ms)
+            return _cancel_tasks(connection, change, now_ms)
         case Edit():
-            return await edit_tasks(connection, change, now_ms)
+            return edit_tasks(connection, change, now_ms)
         case Remove():
-            return await remove_tasks(connection, change, now_ms)
+            return remove_tasks(connection, change, now_ms)
         case BringBack():
-            return await bring_back(connection, change)
+            return bring_back(connection, change)
         case Resolve():
-            return await resolve_task(connection, change)
+            return resolve_task(connection, change)
 
 
 async def _cancel_tasks(connection: Connection, change: Cancel, now_ms: int) -> list[Outcome]:

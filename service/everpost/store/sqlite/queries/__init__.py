@@ -1,7 +1,8 @@
 """The statements, one a file, named like the verb or function that runs it, in a folder for each noun of the port.
 
-No name is in two folders. A statement on `{ended}` becomes two, `NAME_TABLE`, one for each table of ended tasks.
-Another name in braces stands for the text of a file in `parts/`.
+No name is in two folders. A statement on `{ended}` becomes two, `NAME_TABLE`, one for each table of ended tasks. One
+on `{ids}` becomes two: `NAME` takes a JSON list `:ids`, and `NAME_of_one`, which is quicker, one `:id`. Another name in
+braces stands for the text of a file in `parts/`.
 """
 
 from collections.abc import Mapping
@@ -28,4 +29,7 @@ def statements() -> Mapping[str, str]:
     for name in [name for name, text in texts.items() if "{ended}" in text]:
         text = texts.pop(name)
         texts |= {f"{name}_{table}": text.replace("{ended}", table) for table in ENDED_TABLES}
+    for name, text in [(name, text) for name, text in texts.items() if "{ids}" in text]:
+        texts[name] = text.replace("{ids}", "json_each(:ids)")
+        texts[f"{name}_of_one"] = text.replace("{ids}", "(SELECT :id AS value)")
     return texts

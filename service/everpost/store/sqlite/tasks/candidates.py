@@ -10,7 +10,7 @@ from everpost.store.positions import Found, candidates_of, chain_ids_of, positio
 from everpost.store.sqlite.file.connection import read
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
-from everpost.store.sqlite.tasks.positions import find_chains, find_rows, json_list
+from everpost.store.sqlite.tasks.positions import find_chains, find_rows, on_ids
 from everpost.task.candidate import Candidate, StoredData
 from everpost.task.place import Place, Position
 
@@ -35,9 +35,9 @@ def _find_whole(
     """Where the tasks are, and the data of each from the first place with usable data."""
     found: dict[str, tuple[Position, int]] = {}
     stored: dict[Place, dict[str, StoredData | None]] = {place: {} for place in reversed(DATA_ORDER)}
-    wanted = {"task_ids": json_list(task_ids), "most_bytes": most_bytes}
+    name, ids = on_ids("find_candidates", task_ids)
     # Sorted here, because SQLite would copy the data for it.
-    for row in sorted(connection.execute(load("find_candidates"), wanted), key=itemgetter(-2, -1)):
+    for row in sorted(connection.execute(load(name), ids | {"most_bytes": most_bytes}), key=itemgetter(-2, -1)):
         position, size_bytes = position_of(*row[:9]), row[9] or 0
         found[position.task_id] = position, size_bytes
         data = data_of_row(position.place, row[10:-2]) if size_bytes <= most_bytes else None

@@ -1,6 +1,7 @@
 """Where tasks are, and the other tasks of their retry chains: one statement for any number of them."""
 
 from collections.abc import Collection
+from typing import Any
 
 import msgspec
 
@@ -31,12 +32,19 @@ def find_rows(connection: sqlite3.Connection, task_ids: Collection[str]) -> list
 
 def find_chains(connection: sqlite3.Connection, chain_ids: Collection[str]) -> Chains:
     """The retry chains with these ids."""
+    name, ids = on_ids("find_chains", chain_ids)
     return chains_of(
         position_of(task_id, place, status, chain_id, generation, accepted_by="", calls_back=calls_back)
-        for chain_id, task_id, status, generation, place, calls_back in connection.execute(
-            load("find_chains"), {"chain_ids": json_list(chain_ids)}
-        )
+        for chain_id, task_id, status, generation, place, calls_back in connection.execute(load(name), ids)
     )
+
+
+def on_ids(name: str, ids: Collection[str]) -> tuple[str, dict[str, Any]]:
+    """The name of a statement on `{ids}` for so many, and the ids as its parameters."""
+    if len(ids) == 1:
+        (only,) = ids
+        return f"{name}_of_one", {"id": only}
+    return name, {"ids": json_list(ids)}
 
 
 def json_list(task_ids: Collection[str]) -> str:
