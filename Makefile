@@ -87,6 +87,7 @@ BROWSER ?= not chaos
 browser: $(STAMP)  ## Test the console in Chromium, which root on Debian gets installed (BROWSER=quick, PICTURES=FOLDER)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group browser
 	sh tests/browser_kit/install.sh
+	@[ '$(BROWSER)' = quick ] || $(BIN)/python tests/peers/fetch.py oidc
 	$(BIN)/pytest tests/browser -m '$(BROWSER)' -n 2 --dist loadfile
 
 bench: $(STAMP)  ## Measure Everpost and its peers in one run, and write the documents' tables (half an hour)

@@ -46,8 +46,14 @@ LOOKS = (ENGLISH, DARK, CHINESE, PHONE, CHINESE_PHONE)
 
 
 @contextmanager
-def viewing(browser: Browser, look: Look = ENGLISH, **options: Any) -> Iterator[Page]:
-    """A new page of a person; what the browser complains about fails the test at its end."""
+def viewing(
+    browser: Browser, look: Look = ENGLISH, *, tolerated: str = "status of 4", **options: Any
+) -> Iterator[Page]:
+    """A new page of a person; what the browser complains about fails the test at its end.
+
+    Args:
+        tolerated: Words of complaints that fail nothing: answers that refuse.
+    """
     context = browser.new_context(
         locale=look.language,
         color_scheme=look.theme,
@@ -64,7 +70,8 @@ def viewing(browser: Browser, look: Look = ENGLISH, **options: Any) -> Iterator[
     page.on("pageerror", lambda error: complaints.append(str(error)))
     try:
         yield page
-        assert [one for one in complaints if "status of 4" not in one] == []
+        left = [one for one in complaints if tolerated not in one]
+        assert not left, left
     finally:
         context.close()
 

