@@ -41,7 +41,13 @@ def test_a_history_made_by_sql_is_in_partitions_and_counted_as_its_own(address: 
     with store.look() as look:
         assert (look.count_ended("bench", "success"), look.count_ended("bench-refusing", "failed")) == (900, 100)
     sql = "SELECT DISTINCT tableoid::regclass::text FROM publish_tasks"
-    assert shared_server().server.sql(sql, address.rpartition("/")[2]) == [("publish_tasks_2025_01",)]
+    database = address.rpartition("/")[2]
+    assert shared_server().server.sql(sql, database) == [("publish_tasks_2025_01",)]
+    sql = "SELECT count(*), bool_and(indisvalid) FROM pg_index WHERE indrelid = '{}'::regclass"
+    whole, month = (
+        shared_server().server.sql(sql.format(table), database) for table in ("publish_tasks", "publish_tasks_2025_01")
+    )
+    assert month == whole == [(12, True)]  # each month has the indexes of the whole history
 
 
 async def test_a_store_is_looked_into_while_it_works(address: str) -> None:
