@@ -200,6 +200,12 @@ def test_a_page_begins_at_its_key_in_one_index_of_each_partition(
     assert "Sort" not in nodes[nodes.index("Merge Append") + 1 :]
 
 
+def test_the_failures_of_a_cause_in_some_days_are_counted_without_the_history(connection: psycopg.Connection) -> None:
+    wanted = TaskFilter(cause="c", status="failed", created_after_ms=1, created_before_ms=2, place=Place.HISTORY)
+    plan = plan_of(connection, statement(search_of(wanted, "status").counting()).text, as_search=True)
+    assert {node["Relation Name"] for node in plan if "Relation Name" in node} == {"failures"}
+
+
 @pytest.mark.parametrize("fields", [{"q": "x"}, {"task_ids": ("a",)}, {"q": "x", "status": "failed", "task_ids": ()}])
 def test_tasks_with_known_ids_are_looked_up(connection: psycopg.Connection, fields: dict[str, Any]) -> None:
     """PostgreSQL walked along the order of the list instead, through all tasks, and looked for the ids there."""

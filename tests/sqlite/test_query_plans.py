@@ -137,6 +137,14 @@ async def test_the_accounts_of_a_scope_are_found_without_the_other_tasks_of_thei
     assert [line.startswith(step) for line in plan if "publish_tasks" in line] == [True] * 2 * len(STATUSES), plan
 
 
+async def test_the_failures_of_an_account_are_found_without_its_successes(database: Database) -> None:
+    wanted = TaskFilter(account_id="a", error_class="auth", place=Place.HISTORY)
+    search = compose(wanted, COLUMNS, BEGINNING, zone=None, hits=None, rarer="account_id", statuses=STATUSES)
+    plan = await plan_of(database, search.sql, search.parameters | {"limit": 10})
+    assert sum("publish_tasks_account (account_id=? AND status=?" in line for line in plan) == len(STATUSES) - 1, plan
+    assert "success" not in [value for name, value in search.parameters.items() if name.startswith("status")]
+
+
 @pytest.mark.parametrize("status", ["failed", None])
 @pytest.mark.parametrize(("field", "index"), [("platform", "platform"), ("account_id", "account")])
 async def test_a_page_is_found_by_its_key_not_by_counting_up_to_it(
@@ -169,6 +177,16 @@ async def test_an_account_s_tasks_of_a_platform_are_counted_without_their_rows(d
         plan
     )
     assert not any("ORDER BY" in step for step in plan), plan
+
+
+async def test_the_failures_of_a_cause_in_some_days_are_counted_from_their_index_alone(database: Database) -> None:
+    wanted = TaskFilter(
+        cause="80ffc6947ceb", status="failed", created_after_ms=1, created_before_ms=2, place=Place.HISTORY
+    )
+    search = compose(wanted, None, BEGINNING, zone=None, hits=None, rarer="status", statuses=STATUSES)
+    plan = await plan_of(database, f"SELECT count(*) FROM ({search.sql})", search.parameters | {"limit": 10})
+    (step,) = [line for line in plan if line.startswith("SEARCH")]
+    assert step.startswith("SEARCH failures USING COVERING INDEX failures_cause (cause=? AND created_at>?"), plan
 
 
 @pytest.mark.parametrize("name", ["abandon_operations", "claim_operation", "release_operations"])

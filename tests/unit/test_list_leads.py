@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from everpost.store.history import TaskFilter
-from everpost.store.lists.counted import MOST_LED, accounts_reached, rarer_of
+from everpost.store.lists.counted import MOST_LED, accounts_reached, matches_nothing, rarer_of
+from everpost.task.place import Place
 
 COUNTS = [
     ("publish_tasks", "success", "douyin", 7_000_000),
@@ -41,6 +42,14 @@ DOUYIN, WORDPRESS = ("douyin", "3"), ("wordpress",)
 )
 def test_a_list_follows_the_field_that_the_fewest_ended_tasks_share(fields: dict[str, Any], followed: str) -> None:
     assert rarer_of(COUNTS, TaskFilter(**fields)) == followed
+
+
+@pytest.mark.parametrize("fields", [{"error_class": "auth"}, {"cause": "80ffc6947ceb"}])
+def test_waiting_tasks_and_successes_have_no_error(fields: dict[str, Any]) -> None:
+    assert matches_nothing(TaskFilter(**fields), Place.LEDGER)
+    assert matches_nothing(TaskFilter(**fields, status="success"), Place.HISTORY)
+    assert not matches_nothing(TaskFilter(**fields, status="failed"), Place.HISTORY)
+    assert not matches_nothing(TaskFilter(status="success"), Place.HISTORY)
 
 
 def test_the_accounts_of_a_scope_are_looked_up_one_by_one_if_they_are_few() -> None:

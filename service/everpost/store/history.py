@@ -32,7 +32,7 @@ class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
         account_id: As stored.
         created_after_ms: UTC milliseconds, inclusive.
         created_before_ms: UTC milliseconds, exclusive.
-        error_class: As stored; no task in the ledger has one.
+        error_class: As stored; no task in the ledger has one, and no success.
         q: Words to look for in title, error and payload. Terms are separated by spaces, and each must occur: a term is
             a phrase of its words. Case, width and accents do not count. A Chinese, Japanese or Korean character is a
             word. The last word also finds longer ones if it has 3 letters or more.

@@ -7,6 +7,7 @@ from typing import Any
 from everpost.platforms import CALLBACK
 from everpost.store.history import Summary, TaskFilter
 from everpost.task.model import TaskStatus
+from everpost.task.place import Place
 
 Pair = tuple[str, str, str]
 """Table, status and platform."""
@@ -25,6 +26,12 @@ def is_counted(wanted: TaskFilter) -> bool:
 def asks_only_for(wanted: TaskFilter, *names: str) -> bool:
     """Whether the filter gives no other field than these."""
     return all(getattr(wanted, name) is None for name in wanted.__struct_fields__ if name not in names)
+
+
+def matches_nothing(wanted: TaskFilter, place: Place) -> bool:
+    """Whether no task of the place can match: waiting tasks and successes have no error class and no cause."""
+    is_of_error = wanted.error_class is not None or wanted.cause is not None
+    return is_of_error and (place is Place.LEDGER or wanted.status == TaskStatus.SUCCESS)
 
 
 def accounts_reached(wanted: TaskFilter) -> tuple[str, ...]:

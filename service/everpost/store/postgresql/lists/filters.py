@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from everpost.store.history import TaskFilter
-from everpost.store.lists.counted import accounts_reached, asks_only_for
+from everpost.store.lists.counted import accounts_reached, asks_only_for, matches_nothing
 from everpost.store.lists.cursor import Key
 from everpost.store.postgresql.link.statements import Sql
 from everpost.store.postgresql.link.texts import storable
@@ -182,8 +182,8 @@ class Search(msgspec.Struct, frozen=True):
     def _checks(self, place: Place, lead: Lead, checks: tuple[str, ...]) -> list[str]:
         """The conditions that are checked row by row."""
         wanted = self.wanted
-        if place is Place.LEDGER and (wanted.error_class is not None or wanted.cause is not None):
-            return ["FALSE"]  # only ended tasks have an error class
+        if matches_nothing(wanted, place):
+            return ["FALSE"]
         given = [name for name in COMPARED if getattr(wanted, name) is not None and name not in lead.fields]
         found = [f"{_value(place, name)} = :{name}" for name in given]
         if wanted.cause is not None and "cause" not in lead.fields:
@@ -195,10 +195,10 @@ class Search(msgspec.Struct, frozen=True):
         if wanted.reach is not None:
             platform, account = _value(place, "platform"), _value(place, "account_id")
             found.append(f"({platform} = ANY (:reach::text[]) OR {platform} || chr(10) || {account} = ANY (:reach))")
-        task_id = _key(place, lead)[1]
+        created_at, task_id = _key(place, lead)
         if self.hides_callbacks:
             found.append(f"right({task_id}, {len(SUFFIX)}) <> '{SUFFIX}'")
-        return [f"{task_id} IS NOT NULL", *found, *self.bounds.conditions(), *checks]
+        return [f"{task_id} IS NOT NULL", *found, *self.bounds.conditions(created_at), *checks]
 
 
 def _value(place: Place, name: str) -> str:

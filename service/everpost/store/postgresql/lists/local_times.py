@@ -41,17 +41,17 @@ class TimeBounds(msgspec.Struct, frozen=True):
         """The lower of a list's position and the end."""
         return at if self.end is None else min(at, self.end.at if self.end.near is None else self.end.high)
 
-    def conditions(self) -> list[str]:
-        """The conditions on the row `t`."""
+    def conditions(self, created_at: str) -> list[str]:
+        """The conditions on this column."""
         found = []
         if self.start is not None and self.start.near is None:
-            found.append("t.created_at >= :start")
+            found.append(f"{created_at} >= :start")
         elif self.start is not None:
-            found += ["t.created_at >= :start_low", _is_later("start")]
+            found += [f"{created_at} >= :start_low", _is_later(created_at, "start")]
         if self.end is not None and self.end.near is None:
-            found.append("t.created_at < :end")
+            found.append(f"{created_at} < :end")
         elif self.end is not None:
-            found += ["t.created_at < :end_high", f"NOT {_is_later('end')}"]
+            found += [f"{created_at} < :end_high", f"NOT {_is_later(created_at, 'end')}"]
         return found
 
     def parameters(self) -> dict[str, Any]:
@@ -64,10 +64,10 @@ class TimeBounds(msgspec.Struct, frozen=True):
         return values
 
 
-def _is_later(name: str) -> str:
+def _is_later(created_at: str, name: str) -> str:
     """The condition that a task was not created before a bound."""
-    local = f"t.created_at > :{name}_high OR t.created_at = ANY (:{name}_near::text[])"
-    return f"(CASE WHEN right(t.created_at, 1) = 'Z' THEN t.created_at >= :{name} ELSE {local} END)"
+    local = f"{created_at} > :{name}_high OR {created_at} = ANY (:{name}_near::text[])"
+    return f"(CASE WHEN right({created_at}, 1) = 'Z' THEN {created_at} >= :{name} ELSE {local} END)"
 
 
 async def find_bounds(connection: Connection, wanted: TaskFilter, zone: tzinfo) -> TimeBounds:

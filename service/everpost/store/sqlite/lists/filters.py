@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from everpost.store.history import TaskFilter
-from everpost.store.lists.counted import accounts_reached
+from everpost.store.lists.counted import accounts_reached, matches_nothing
 from everpost.store.lists.cursor import LAST, Key
 from everpost.store.lists.local_times import HOUR_MS, spellings_of, text_of
 from everpost.store.sqlite.lists.search import Hits
@@ -24,7 +24,6 @@ from everpost.task.place import Place
 
 ID_COLUMN = {Place.LEDGER: "task_id", Place.HISTORY: "job_id"}
 COMPARED = ("status", "account_id", "error_class", "batch_id", "retry_of", "submitted_by")
-UTC_OF_ROW = "iif(created_at LIKE '%Z', created_at, everpost_utc(created_at))"
 AMONG_WAITING = "id IN (SELECT value FROM json_each(:waiting))"
 AMONG_UNINDEXED = "task_id IN (SELECT value FROM json_each(:unindexed))"
 AMONG_HITS = "task_id IN (SELECT value FROM json_each(:hits))"
@@ -88,6 +87,8 @@ def compose(
         statuses: Every status that a row of the history has.
         hides_callbacks: Leave callbacks out, by their ids alone: every index has them.
     """
+    if wanted.error_class is not None:  # so the many successes of an account are not read
+        statuses = [status for status in statuses if status != TaskStatus.SUCCESS]
     parts = [
         _select(
             place,
@@ -203,8 +204,8 @@ def _among_ids(place: Place) -> str:
 def _checks(wanted: TaskFilter, place: Place, lead: Lead) -> list[str]:
     """The conditions that are checked row by row."""
     given = [name for name in COMPARED if getattr(wanted, name) is not None and name not in lead.fields]
-    if place is Place.LEDGER and (wanted.error_class is not None or wanted.cause is not None):
-        return ["FALSE"]  # only ended tasks have an error class
+    if matches_nothing(wanted, place):
+        return ["FALSE"]
     checks = [f"{column(place, name) if name == 'account_id' else name} = :{name}" for name in given]
     if wanted.cause is not None and "cause" not in lead.fields:
         checks.append("EXISTS (SELECT 1 FROM failures AS f WHERE f.task_id = job_id AND f.cause = :cause)")
@@ -215,10 +216,12 @@ def _checks(wanted: TaskFilter, place: Place, lead: Lead) -> list[str]:
         checks.append(_among_ids(place))
     if wanted.reach is not None:
         checks.append(_is_reached(place))
+    created_at = lead.key[0] if lead.key else "created_at"
+    utc = f"iif({created_at} LIKE '%Z', {created_at}, everpost_utc({created_at}))"
     if wanted.created_after_ms is not None:
-        checks.append(f"created_at >= :from AND {UTC_OF_ROW} >= :created_after")
+        checks.append(f"{created_at} >= :from AND {utc} >= :created_after")
     if wanted.created_before_ms is not None:
-        checks.append(f"{UTC_OF_ROW} < :created_before")
+        checks.append(f"{utc} < :created_before")
     return checks
 
 
