@@ -20,7 +20,7 @@ from everpost.task import attempt_rules
 from everpost.task.model import TaskRecord, TaskStatus
 from everpost.task.place import Place
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
-from everpost_workers import main
+from everpost_workers import publish_worker
 from store_kit import kit_of
 
 pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
@@ -58,7 +58,7 @@ async def stack_of(
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempt_rules, "BACKOFF_BASE_S", 0.01)
-    monkeypatch.setattr(main, "TICK_S", 0.05)
+    monkeypatch.setattr(publish_worker, "TICK_S", 0.05)
 
 
 async def count_on(job: PublishJob) -> None:

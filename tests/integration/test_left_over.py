@@ -88,7 +88,7 @@ async def test_a_file_that_cannot_be_read_is_set_aside_and_holds_up_nothing() ->
 async def test_a_task_whose_worker_left_its_outcome_is_not_run_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("everpost_workers.main.LEFTOVERS_S", 3600.0)  # only the claim looks for it
+    monkeypatch.setattr("everpost_workers.publish_worker.LEFTOVERS_S", 3600.0)  # only the claim looks for it
     async with everpost_stack(workers=0, publisher=PublisherDouble(PublisherClass.KEYED)) as stack:
         task_id = await stack.publish()
         redis = stack.queue.redis

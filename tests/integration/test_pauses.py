@@ -10,7 +10,7 @@ from everpost.cli.queue_checkup import check_redis
 from everpost.clock import system_clock
 from everpost.queue.keys import LATE, QUEUE_NAMES
 from everpost.testing import Stack, eventually, everpost_stack
-from everpost_workers.main import CHANGES_S
+from everpost_workers.publish_worker import CHANGES_S
 from everpost_workers.upkeep.relay import FRESH_MS, Relay
 
 pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")

@@ -18,7 +18,7 @@ MOST_AHEAD_MS = 3_600_000  # of Redis's time; a report that holds for longer is 
 
 
 class Said(msgspec.Struct, frozen=True):
-    """What every worker reports about itself, at least; see `workers/everpost_workers/main.py`.
+    """What every worker reports about itself, at least; see `workers/everpost_workers/publish_worker.py`.
 
     Attributes:
         doing: Some of the tasks it runs, by id, those that have run for longest.

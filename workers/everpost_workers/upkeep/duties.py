@@ -18,6 +18,7 @@ from everpost.running_time import STEP_S, ClockMark, count_step
 from everpost.settings import Settings
 from everpost.store import Store
 from everpost.store.archiving import archive_older
+from everpost.store.meta import EVENTS_DEBT
 from everpost.store.timeline import sums_of
 from everpost_workers.engine import cancel_until_done
 from everpost_workers.upkeep.leadership import BEAT_S, Leadership
@@ -208,6 +209,15 @@ async def _until_none(step: Callable[[], Awaitable[int]], rest: Callable[[], int
     while await step():
         await asyncio.sleep(max(0.01, rest() * (loop.time() - began)))
         began = loop.time()
+
+
+async def tell_owed(store: Store, queue: TaskQueue) -> None:
+    """Tell readers of events what others owed them when they died, or that they have missed something."""
+    debt = await store.meta.get(EVENTS_DEBT)
+    if debt:
+        await queue.events.break_off()
+        await store.meta.replace(EVENTS_DEBT, debt, "")
+    await queue.events.tell_owed()
 
 
 async def say_goodbye(queue: TaskQueue, worker_id: str) -> None:
