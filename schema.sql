@@ -334,8 +334,9 @@ CREATE TABLE operations (
 ) WITHOUT ROWID;
 -- Operations are kept for a week. Every few seconds, each API looks for one whose process has died.
 CREATE INDEX operations_running ON operations (created_at) WHERE status = 'running';
--- An operation is undone once.
-CREATE UNIQUE INDEX operations_undoes ON operations (undoes) WHERE undoes IS NOT NULL;
+-- begin_operation.sql sees to it that an operation is undone once. The version before would remove a UNIQUE index that it does
+-- not know.
+CREATE INDEX operations_undoes ON operations (undoes);
 CREATE TABLE operation_skips (
     operation_id TEXT NOT NULL,
     task_id      TEXT NOT NULL,

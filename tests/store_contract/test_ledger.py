@@ -6,6 +6,7 @@ import pytest
 from everpost.clock import SinceBoot, to_text
 from everpost.errors import KeyReused
 from everpost.store import Store
+from everpost.store.changes import BringBack
 from everpost.store.history import TaskFilter
 from everpost.store.ledger import ClaimFacts, FirstAnswer, Once, TaskExistsError
 from everpost.task.candidate import StoredData
@@ -409,3 +410,5 @@ async def test_the_submitter_of_a_task_is_kept_wherever_the_task_goes(store: Sto
     assert await submitters() == expected | {"new": "shop"}
     page = await store.history.page(TaskFilter(submitted_by="shop"))
     assert [(row.task_id, row.submitted_by) for row in page.items] == [("late", "shop")]
+    await store.changes.apply(BringBack(["one", "new"]), START_MS)
+    assert await submitters() == expected | {"new": "shop"}

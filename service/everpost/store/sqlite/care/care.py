@@ -14,6 +14,7 @@ from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.counts import COUNT_S, add_drift, find_drift
 from everpost.store.sqlite.lists.search import CHUNK, add_rows, forget_rows, next_rows
 from everpost.store.sqlite.queries import load
+from everpost.store.sqlite.schema.migrate import complete, is_whole
 
 log = structlog.get_logger("everpost.store")
 
@@ -25,6 +26,7 @@ class SqliteCare:
         self._database = database
         self._redactor = redactor
         self._is_hidden = False
+        self._whole_at: int | None = None  # SQLite's number of the tables' last change that left them whole
         self._pace = Pace(CHUNK, rest=0)
 
     def state(self) -> StoreState:
@@ -63,8 +65,16 @@ class SqliteCare:
     async def _add(self, after: int, documents: Sequence[tuple[int, str]]) -> bool:
         return await self._database.write(self._pace.timed(lambda connection: add_rows(connection, after, documents)))
 
-    async def tend(self, now_ms: int) -> None:
-        """See `Care.tend`: an SQLite file needs nothing."""
+    async def tend(self, now_ms: int) -> None:  # noqa: ARG002 - the port's
+        """See `Care.tend`: puts back what a process of the version before removed at its start."""
+        version = await self._database.read(_schema_version)
+        if version == self._whole_at:
+            return
+        if not await self._database.read(is_whole):
+            await self._database.write(complete)
+            log.warning("database.completed")
+            version = await self._database.read(_schema_version)
+        self._whole_at = version
 
     async def repair_counts(self) -> int:
         """See `Care.repair_counts`. A reader counts the rows meanwhile, so that no writer waits for it."""
@@ -92,3 +102,8 @@ def _oldest_kept(connection: sqlite3.Connection) -> list[str]:
 
 def _forget(connection: sqlite3.Connection, expired: Expired, limit: int) -> int:
     return sum(connection.execute(load(name), {**given, "limit": limit}).rowcount for name, given in expired)
+
+
+def _schema_version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA schema_version").fetchone()
+    return int(version)

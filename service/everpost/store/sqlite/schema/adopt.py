@@ -133,6 +133,14 @@ def complete_rows(connection: sqlite3.Connection, missing: Missing) -> None:
         connection.execute("UPDATE file_records SET file_id = CAST(id AS TEXT) WHERE file_id IS NULL")
 
 
+def forget_left_failures(connection: sqlite3.Connection) -> None:
+    """Remove the causes of tasks that are no longer failed tasks of the history, which a trigger does else."""
+    connection.execute(
+        "DELETE FROM failures WHERE NOT EXISTS "
+        "(SELECT 1 FROM publish_tasks WHERE job_id = failures.task_id AND status = 'failed')"
+    )
+
+
 def from_data(name: str) -> str:
     """SQL for a member of a row's JSON `data` as text; NULL if it is missing or the data is not JSON."""
     path = f"'$.{name}'"

@@ -90,6 +90,19 @@ def migrate(path: Path) -> MigrationReport:
     )
 
 
+def is_whole(connection: sqlite3.Connection) -> bool:
+    """Whether an open file has all of `schema.sql`.
+
+    The version before knows fewer triggers. If one of its processes starts, it removes the others as foreign.
+    """
+    return _kind_of(connection) == "current"
+
+
+def complete(connection: sqlite3.Connection) -> None:
+    """Bring an open file up to `schema.sql` again, inside the caller's transaction."""
+    _warn(_complete(connection, _kind_of(connection), None), adopt.find_duplicates(connection))
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(str(path.absolute()), timeout=LOCK_WAIT_S, isolation_level=None)
@@ -230,6 +243,8 @@ def _build(connection: sqlite3.Connection, missing: Missing) -> None:
     _replace(connection, "TRIGGER", {name: wanted.triggers[name] for name in missing.triggers})
     if "task_counts" in missing.tables or any("_counted_" in name for name in missing.triggers):
         adopt.count_tasks(connection)
+    if any(name.startswith("publish_tasks_failure_") for name in missing.triggers):
+        adopt.forget_left_failures(connection)
 
 
 def _replace(connection: sqlite3.Connection, kind: str, wanted: Mapping[str, str]) -> None:

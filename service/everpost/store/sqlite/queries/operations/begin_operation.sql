@@ -2,9 +2,8 @@
 INSERT INTO operations (
     operation_id, kind, request, status, total, done, succeeded, position, error, owner, created_at, updated_at, undoes
 )
-VALUES (
+SELECT
     :operation_id, :kind, :request, :status, :total, :done, :succeeded, :position, :error, :owner, :created_at,
     :updated_at, :undoes
-)
-ON CONFLICT (undoes) WHERE undoes IS NOT NULL DO NOTHING
+WHERE NOT EXISTS (SELECT 1 FROM operations WHERE undoes = :undoes)
 RETURNING operation_id
