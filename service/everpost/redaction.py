@@ -57,6 +57,7 @@ class Redactor:
         self._rules = _rules_of(names)
         self._cores = tuple(sorted({name.strip(ANY).encode() for name in names}))
         self._known: dict[str, bool] = {}
+        self._plain: set[str] = set()  # those of the known names that are not hidden
 
     @classmethod
     def read(cls, setting: str | None) -> Self:
@@ -86,6 +87,8 @@ class Redactor:
             hidden = hidden or any(part in flat for part in rules.middles)
             if len(self._known) < KEPT_NAMES:
                 self._known[name] = hidden
+                if not hidden:
+                    self._plain.add(name)
         return hidden
 
     def hide_members(
@@ -127,23 +130,39 @@ class Redactor:
 
     def texts_in(self, data: Mapping[str, Any]) -> list[str]:
         """The texts of the members that are hidden in a task's data."""
+        if not self._paths and self._is_plain(data):
+            return []
         found: list[str] = []
         left: list[tuple[Any, tuple[Path, ...]]] = [(data, self._paths)]
-        known = self._known
-        while left:  # for each task that a worker runs, so it must be quick
+        while left:
             value, paths = left.pop()
             if type(value) is list:
                 left += [(inner, paths) for inner in value if type(inner) is dict or type(inner) is list]
                 continue
             for name, inner in value.items():
-                hidden = known.get(name)
-                if hidden is None:
-                    hidden = self.hides(name)
-                if hidden or (paths and self._is_secret(name, paths)):
+                if self._is_secret(name, paths):
                     found += _texts_of(inner)
                 elif type(inner) is dict or type(inner) is list:
-                    left.append((inner, _behind(name, paths) if paths else paths))
+                    left.append((inner, _behind(name, paths)))
         return found
+
+    def _is_plain(self, data: Mapping[str, Any]) -> bool:
+        """Whether all names in the data are known and not hidden; quick, because every task that runs is looked at."""
+        left = [data]
+        for members in left:
+            if not self._plain.issuperset(members):
+                return False
+            for value in members.values():
+                kind = type(value)
+                if kind is dict:
+                    left.append(value)
+                elif kind is list:
+                    for item in value:
+                        if type(item) is dict:
+                            left.append(item)
+                        elif type(item) is list:
+                            return False  # rare, so the slower way is good enough
+        return True
 
     def without_hidden(self, patch: Mapping[str, Any]) -> dict[str, Any]:
         """A merge patch without hidden members that came back as they were shown, so that they stay as they are.

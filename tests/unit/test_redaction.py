@@ -30,6 +30,20 @@ def test_the_usual_names_are_hidden_in_every_spelling_and_depth(name: str) -> No
     assert USUALLY.texts_in(value) == [SECRET]
 
 
+def test_hidden_texts_are_found_at_each_place_among_names_that_are_known_as_plain() -> None:
+    plain = {"a": [[{"b": 1}]], "c": {"d": [{"e": 1}], "f": {}}}
+    assert [USUALLY.texts_in(plain) for _ in range(2)] == [[], []]
+    hidden = {"password": SECRET, "b": 1}
+    places: list[dict[str, Any]] = [
+        {"a": [[hidden]]},
+        {"c": {"d": [hidden]}},
+        {"c": {"f": hidden}},
+        {"a": [1, hidden, []]},
+        hidden,
+    ]
+    assert [USUALLY.texts_in(place) for place in places] == [[SECRET]] * len(places)
+
+
 @pytest.mark.parametrize("name", ["title", "tokens_used", "secretary", "passwords_hint", "platform", "author"])
 def test_names_that_only_resemble_them_are_shown(name: str) -> None:
     assert shown(USUALLY, {name: "x"}) == {name: "x"}

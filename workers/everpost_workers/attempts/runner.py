@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -227,7 +227,8 @@ class AttemptRunner:
         limit = self._limits.limit(self._settings.job_timeout)
         try:
             with limit:
-                result = checked_result(await self._call(publisher, job))
+                call = publisher.publish(job) if self._traced is None else self._traced.publish(publisher, job)
+                result = checked_result(await call)
             failpoint("send.after")
         except SuspectDiedError:
             raise
@@ -241,9 +242,6 @@ class AttemptRunner:
             result = await find_post_despite(failure, publisher, job)
         media = describe_media(job.data, job.media, len(job.files) - 1)
         return _kept_result(job, state.unsaid, result, media=media)
-
-    def _call(self, publisher: Publisher, job: PublishJob) -> Awaitable[PublishResult]:
-        return publisher.publish(job) if self._traced is None else self._traced.publish(publisher, job)
 
     def _check_late(self, state: AttemptState) -> None:
         """End a task that is too late to begin, unless it may have been sent: then more must be found out (I6)."""

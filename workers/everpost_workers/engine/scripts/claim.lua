@@ -23,12 +23,13 @@ local last_byte = largest > 0 and ARGV[6] or '-1'
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.ceil(clock[2] / 1000)
 local lease_end = string.format('%.0f', now + lease)
-local any_aborts = watches_aborts and redis.call('ZCARD', KEYS[1]) > 0
+local any_rare = redis.call('EXISTS', KEYS[1], KEYS[3]) > 0 -- mostly false, so one call is enough
+local any_aborts = any_rare and watches_aborts and redis.call('ZCARD', KEYS[1]) > 0
 local entries_in = {} -- by queue number; most queues are empty most of the time
 for i = 4, #KEYS do
   entries_in[i - 3] = redis.call('ZCARD', KEYS[i])
 end
-local reply = { now, false, 0, redis.call('EXISTS', KEYS[2]), redis.call('EXISTS', KEYS[3]) }
+local reply = { now, false, 0, redis.call('EXISTS', KEYS[2]), any_rare and redis.call('EXISTS', KEYS[3]) or 0 }
 
 local function count_try(id)
   if redis.call('SET', RETRY .. id, '1', 'NX', 'EX', retry_ttl) then

@@ -30,7 +30,10 @@ local index, list_ms = ARGV[4], tonumber(ARGV[5])
 local elsewhere, events = ARGV[6], ARGV[7]
 local BEFORE = 7 -- arguments before the jobs' bytes
 local RESULT_BYTES = 150 -- of a result, beside its value: key, expiry, and its id in the index
-local any_aborts = redis.call('ZCARD', KEYS[1]) > 0
+local state = events ~= '' and events .. ':state' or KEYS[1]
+local any_rare = redis.call('EXISTS', KEYS[1], state) > 0 -- mostly false, so one call is enough
+local any_aborts = any_rare and redis.call('ZCARD', KEYS[1]) > 0
+local is_heard = any_rare and events ~= '' and redis.call('EXISTS', state) == 1
 local any_returned = false
 local clock = redis.call('TIME') -- claims go by it too, whatever the worker's own says
 local now = clock[1] * 1000 + math.ceil(clock[2] / 1000)
@@ -153,11 +156,11 @@ local function give_back(queue, id, payload, action, due, tries)
   redis.call('DEL', HELD .. id)
 end
 
--- This is the first write, so that a full Redis refuses it. Then the whole stream goes: its readers learn that they have
--- missed something, and Redis has room again. All of it is in one function, so that calls without readers make no others.
+-- A full Redis refuses this, as it refused the results: it refuses writes until one has passed. Then the whole stream goes:
+-- its readers learn that they have missed something, and Redis has room again. All of it is in one function, so that calls
+-- without readers make no others.
 local function tell(positions)
   local ENTRY_BYTES = 96 -- of an entry, beside its ids
-  local state = events .. ':state'
 
   local function add_event(kind, ids)
     local text = table.concat(ids, '\n')
@@ -216,18 +219,15 @@ for position = 1, #ARGV - BEFORE do
     reply[#reply + 1] = position
   else
     ours[#ours + 1] = position
+    if not GOES_BACK[action] and not keep_result(id, data, jobs[i + 5]) then
+      reply[#reply + 1] = -position
+    end
   end
 end
-if events ~= '' and #ours > 0 and redis.call('EXISTS', events .. ':state') == 1 then
+if is_heard and #ours > 0 then
   local has_run, is_written = pcall(tell, ours) -- it fails at what other programs wrote there
   if not (has_run and is_written) then
-    redis.pcall('UNLINK', events, events .. ':state') -- a user may lack the right to do this, too
-  end
-end
-for _, position in ipairs(ours) do
-  local i = 7 * position - 6
-  if not GOES_BACK[jobs[i]] and not keep_result(jobs[i + 1], ARGV[BEFORE + position], jobs[i + 5]) then
-    reply[#reply + 1] = -position
+    redis.pcall('UNLINK', events, state) -- a user may lack the right to do this, too
   end
 end
 redis.call('DEL', 'everpost:none') -- from here on a full Redis refuses nothing, see claim.lua; results it was to refuse
