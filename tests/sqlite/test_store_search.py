@@ -13,7 +13,7 @@ from everpost.store.history import TaskFilter
 from everpost.store.lists.words import MAX_QUERY_CHARACTERS, read_query
 from everpost.store.sqlite.care.care import SqliteCare
 from everpost.store.sqlite.file.database import Database
-from everpost.store.sqlite.lists import search
+from everpost.store.sqlite.lists import finder, search
 from everpost.store.sqlite.lists.history import SqliteHistory
 from sqlite.rows import add_ended, remove, select
 from store_contract.test_search import FOUND, TEXTS
@@ -36,7 +36,8 @@ async def found(database: Database, q: str, **others: object) -> set[str]:
 
 
 async def test_a_typed_query_is_found_among_many_hits(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "FEW", 0)
+    for module in (search, finder):
+        monkeypatch.setattr(module, "FEW", 0)
     for name, text in TEXTS.items():
         await add_ended(database, make_task(name, title=text))
     assert await SqliteCare(database).fill_search() == len(TEXTS)
