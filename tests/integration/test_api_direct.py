@@ -7,8 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
+from litestar import Request
 
 from api_support import PUBLISH, running_valkey
+from everpost.api.http.direct import DirectRequest
 from everpost.app import create_server
 from everpost.settings import temporary_settings
 from everpost.task.place import Place
@@ -72,6 +74,28 @@ async def both_ways(folder: Path) -> AsyncIterator[tuple[httpx.AsyncClient, http
                 yield served, alone
         finally:
             await server.stop()
+
+
+def test_a_direct_request_has_all_that_litestars_has() -> None:
+    """Also if it is asked for after the handler has begun, and no more than that."""
+    scope: Any = {
+        "type": "http",
+        "method": "POST",
+        "path": "/a",
+        "query_string": b"",
+        "headers": [(b"host", b"a.example")],
+    }
+    scope |= {"server": ("127.0.0.1", 80), "client": ("127.0.0.1", 5), "scheme": "http", "root_path": "", "state": {}}
+    usual: Request[Any, Any, Any] = Request(scope, _unused, _unused)
+    direct = DirectRequest(scope, _unused, _unused)
+    for name in ("method", "url", "cookies", "content_type", "is_connected", "supports_push_promise"):
+        assert getattr(direct, name) == getattr(usual, name)
+    assert direct.headers["host"] == "a.example"
+    assert not hasattr(direct, "nonsense")
+
+
+async def _unused(*_: Any) -> Any:
+    raise AssertionError
 
 
 async def test_a_direct_route_answers_as_the_application_does(tmp_path: Path) -> None:

@@ -98,11 +98,13 @@ class ScriptConnection:
             RedisError: The server is unreachable or slow, or it refuses; the script may have run.
         """
         rest = (len(keys), *keys, *arguments)
-        async with self._turn:
-            try:
-                return await self._send("EVALSHA", self._sha, *rest)
-            except NoScriptError:
-                return await self._send("EVAL", self._script, *rest)
+        await self._turn.acquire()  # `async with` costs two more coroutines
+        try:
+            return await self._send("EVALSHA", self._sha, *rest)
+        except NoScriptError:
+            return await self._send("EVAL", self._script, *rest)
+        finally:
+            self._turn.release()
 
     async def close(self) -> None:
         """Close the connection."""

@@ -48,8 +48,26 @@ class DirectRoutes:
         scope["path_template"], scope["route_handler"], name = found
         if name:
             scope["path_params"] = {name: values[0]}
-        answer = await _answer(found[1], Request(scope, receive, send), values)
+        answer = await _answer(found[1], DirectRequest(scope, receive, send), values)
         await answer(scope, receive, send)
+
+
+class DirectRequest(Request[Any, Any, Any]):
+    """A request that prepares what Litestar's has besides its scope only when it is asked for: handlers seldom do."""
+
+    __slots__ = ("_is_prepared",)
+
+    def __init__(self, scope: Any, receive: Receive, send: Send) -> None:
+        self.scope, self.receive, self.send = scope, receive, send
+        self._is_prepared = False
+
+    def __getattr__(self, name: str) -> Any:
+        """Called for what the request does not have yet, or never has."""
+        if self._is_prepared:
+            raise AttributeError(name)
+        self._is_prepared = True
+        super().__init__(self.scope, self.receive, self.send)
+        return getattr(self, name)
 
 
 def _key_of(template: str) -> tuple[str, bool]:
