@@ -304,6 +304,32 @@ def test_the_inbox_leads_from_one_decision_to_the_next(browser: Browser, scene_a
     )  # fmt: skip
 
 
+@with_and_without_script
+def test_one_decision_is_made_about_many_tasks(browser: Browser, scene_at_work: Scene, look: Look) -> None:
+    scene, word = scene_at_work, f"adrift{'' if look.script else 'plain'}"
+    scene.call(lambda: scene.stack.publisher.lose_next_answer(2))
+    ids = [scene.publish(title=f"{word} {number}") for number in range(2)]
+    for task_id in ids:
+        assert scene.wait_for(task_id)["status"] == "unknown"
+    with viewing(browser, look) as page:
+        page.goto(f"{scene.address}/tasks?q={word}&status=unknown")
+        page.get_by_label("All 2 that match").check()
+        page.get_by_role("button", name="Decide").click()
+        expect(page.locator(".preview .big")).to_contain_text("wait for a decision")
+        if look.script:
+            check_page(page, "decide-many")
+        page.get_by_label("Your name").fill("mei")
+        page.get_by_label("What you found").fill("Both are there.")
+        page.get_by_role("button", name="They were published").click()
+        page.wait_for_url("**/operations/*")
+        expect(page.get_by_text("were decided")).to_be_visible()
+    for task_id in ids:
+        done = scene.client.get(f"/api/v1/tasks/{task_id}").json()["data"]
+        assert (done["status"], done["decisions"][0]["decided_by"], done["decisions"][0]["why"]) == (
+            "success", "mei", "Both are there.",
+        )  # fmt: skip
+
+
 def test_the_calendar_leads_to_a_day(browser: Browser, scene: Scene) -> None:
     scene.publish(title="On a day in 2032", schedule_time="2032-05-04T09:00:00Z")
     with viewing(browser) as page:

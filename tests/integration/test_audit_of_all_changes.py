@@ -61,6 +61,12 @@ API = (
     Call("cancel_tasks", "POST", "/tasks/batch/cancel", {"task_ids": ["{scheduled}"]}),
     Call("delete_tasks", "POST", "/tasks/batch/delete", {"task_ids": ["{failed}"]}),
     Call("edit_tasks", "POST", "/tasks/batch/edit", {"task_ids": ["{scheduled}"], "data": {"title": "x"}}),
+    Call(
+        "resolve_tasks",
+        "POST",
+        "/tasks/batch/resolve",
+        {"task_ids": ["{unknown}"], "decision": "succeeded", "why": "seen"},
+    ),
     Call("publish_tasks_now", "POST", "/tasks/batch/publish-now", {"task_ids": ["{scheduled}"]}),
     Call("clear_tasks", "POST", "/tasks/clear/failed"),
     Call("archive_tasks", "POST", "/tasks/archive", {}),

@@ -234,3 +234,27 @@ async def test_a_late_success_of_a_task_marked_by_a_person_keeps_both_posts(ever
     task = await everpost.task(task_id)
     assert (task["status"], task["provider_post_id"], task["error_message"]) == ("success", "seen", None)
     assert task["attempts"][-1]["provider_post_id"] == "late-post"
+
+
+async def test_one_decision_about_many_tasks_is_kept_with_each(everpost: Stack) -> None:
+    ids = [await unknown(everpost, account_id="many") for _ in range(4)]
+    done = await everpost.publish(account_id="many")
+    await everpost.wait_until_ended(done)
+    route = "/api/v1/tasks/batch/resolve"
+    asked = {"filter": {"account_id": "many"}, "decision": "succeeded", "by": "mei", "why": "All are there."}
+    dry = (await everpost.client.post(route, json={**asked, "dry_run": True})).json()
+    assert (dry["message"], len(await waiting(everpost))) == ("4 of 5 tasks would be resolved", 4)
+    first = (await everpost.client.post(route, json={**asked, "task_ids": [*ids[:2], done]})).json()
+    assert (first["success_count"], first["errors"][0]["code"]) == (2, "nothing_to_decide")
+    again = await everpost.client.post(route, json={**asked, "decision": "send_again"})
+    assert (again.json()["success_count"], again.json()["failed_count"]) == (2, 3)
+    assert set(again.json()["retries"]) == set(ids[2:])
+    for task_id in ids:
+        (decided,) = (await everpost.task(task_id))["decisions"]
+        assert (decided["decided_by"], decided["why"]) == ("mei", "All are there.")
+        assert decided["decision"] == ("succeeded" if task_id in ids[:2] else "send_again")
+    statuses = [(await everpost.task(task_id))["status"] for task_id in ids]
+    assert statuses == ["success", "success", "cancelled", "cancelled"]
+    assert await waiting(everpost) == []
+    nobody = {name: value for name, value in asked.items() if name != "by"}
+    assert (await everpost.client.post(route, json=nobody)).status_code == 422

@@ -430,6 +430,8 @@ async def test_the_navigation_counts_the_unknown_tasks_of_the_scope(
     assert await undecided_on(mei) == await undecided_on(api.client) == (None, None)
     ids = await published(api, [*INSIDE, *OUTSIDE])
     await unknown(api, ids)
+    decide = {"filter": {"status": "unknown"}, "decision": "succeeded", "why": "seen", "dry_run": True}
+    assert (await mei.post(f"{TASKS}/batch/resolve", json=decide)).json()["success_count"] == 3
     assert await undecided_on(mei) == ("3", ": 3 tasks wait for a decision")
     assert await undecided_on(api.client) == ("5", ": 5 tasks wait for a decision")
     await unknown(api, await published(api, [INSIDE[2]] * 97))

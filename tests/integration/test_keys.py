@@ -30,7 +30,7 @@ ROUTES: Mapping[Right, str] = {
     "delete_task retry_tasks cancel_tasks delete_tasks edit_tasks publish_tasks_now clear_tasks archive_tasks "
     "delete_file set_limits pause_scope resume_scope test_account pause_account resume_account add_recurring "
     "edit_recurring pause_recurring resume_recurring remove_recurring list_audit "
-    "look_task_up bring_task_back undo_operation",
+    "look_task_up bring_task_back undo_operation resolve_tasks",
     Right.ADMIN: "resume_dispatch add_account change_account remove_account list_keys create_key rotate_key revoke_key "
     "export_audit",
 }

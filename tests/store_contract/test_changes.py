@@ -78,7 +78,7 @@ def resolve_of(task_id: str, **fields: Any) -> Resolve:
         why="it is there",
         **fields,
     )
-    return Resolve(decided=decided, rule=decide_resolution)
+    return Resolve(decided=[decided], rule=decide_resolution)
 
 
 async def apply(store: Store, change: Change) -> Outcome:
@@ -395,13 +395,26 @@ async def test_a_removal_of_an_id_that_stands_twice_takes_both_rows(store: Store
     assert [(task.task_id, task.place) for task in kit.tasks()] == [("twice", Place.ARCHIVE)] * 2
 
 
+async def test_of_many_tasks_those_of_unknown_outcome_are_called_successes(store: Store, kit: StoreKit) -> None:
+    await add_ended(store, "a", "b", status=TaskStatus.UNKNOWN)
+    await add_ended(store, "failed")
+    await store.changes.apply(resolve_of("b"), NOW_MS)
+    decided = [one for name in ("a", "failed", "b", "nowhere") for one in resolve_of(name).decided]
+    outcomes = await store.changes.apply(Resolve(decided=decided, rule=decide_resolution), NOW_MS)
+    assert [(one.task_id, one.reason) for one in outcomes] == [
+        ("a", None), ("failed", "nothing_to_decide"), ("b", "already_decided"), ("nowhere", "task_not_found"),
+    ]  # fmt: skip
+    assert {task.task_id: task.status for task in kit.tasks()} == {"a": "success", "b": "success", "failed": "failed"}
+    assert [len(await decisions_on(store, name)) for name in ("a", "failed", "b")] == [1, 0, 1]
+
+
 async def test_an_unknown_task_is_called_a_success_once_and_the_decision_is_kept(store: Store, kit: StoreKit) -> None:
     await add_ended(store, "task", "archived", status=TaskStatus.UNKNOWN)
     await store.changes.apply(remove_of("archived"), NOW_MS)
     for task_id in ("task", "archived"):
         change = resolve_of(task_id, provider_post_id="post", publish_url="https://example.test/p")
         resolved = await apply(store, change)
-        assert (resolved.reason, resolved.decided) == (None, change.decided)
+        assert (resolved.reason, resolved.decided) == (None, change.decided[0])
         found = await store.history.find_task(task_id)
         assert found is not None
         assert (found.status, found.provider_post_id, found.publish_url) == (
@@ -409,7 +422,7 @@ async def test_an_unknown_task_is_called_a_success_once_and_the_decision_is_kept
         )  # fmt: skip
         again = await apply(store, resolve_of(task_id))
         assert again.reason == "already_decided"
-        assert await decisions_on(store, task_id) == [change.decided]
+        assert await decisions_on(store, task_id) == change.decided
 
 
 async def test_a_task_that_is_not_unknown_cannot_be_resolved(store: Store, kit: StoreKit) -> None:

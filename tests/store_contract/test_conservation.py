@@ -193,7 +193,7 @@ class Conservation(RuleBasedStateMachine):
             status_before="unknown",
             decided_at=to_text(self.now_ms),
         )
-        change = Resolve(decided=decided, rule=decide_resolution)
+        change = Resolve(decided=[decided], rule=decide_resolution)
         self.run(self.store(number).changes.apply(change, self.now_ms))
 
     @precondition(lambda self: self.accepted)

@@ -83,6 +83,7 @@ WITH_BODY = {
     "PATCH /api/v1/accounts/{platform}/{account_id}",
     "/api/v1/accounts/{platform}/{account_id}/pause",
     "/api/v1/tasks/batch/edit",
+    "/api/v1/tasks/batch/resolve",
     "/api/v1/tasks/batch/publish-now",
     "PATCH /api/v1/tasks/{task_id}",
     "POST /api/v1/recurring",

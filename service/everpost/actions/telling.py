@@ -54,7 +54,7 @@ def _told(change: Change) -> tuple[Told, Sequence[str]] | None:
         case Remove(reason=Reason.DELETED):
             return Told.REMOVED, change.task_ids
         case Resolve():
-            return Told.RESOLVED, [change.decided.task_id]
+            return Told.RESOLVED, [decided.task_id for decided in change.decided]
         case BringBack():
             return Told.BROUGHT_BACK, change.task_ids
         case Retry() | Remove():

@@ -1,12 +1,13 @@
 """`everpost resolve`: deciding about a task whose outcome is unknown, through the API."""
 
 import getpass
+from collections.abc import Sequence
 
 import click
 
+from everpost.cli.bulk import ask_bulk, chosen_tasks, only_id, with_whole_ids
 from everpost.cli.client import Api, task_path
-from everpost.cli.ids import whole_id
-from everpost.cli.options import api_options, task_id_argument
+from everpost.cli.options import api_options, filter_options, task_id_argument
 from everpost.cli.output import say, say_json
 
 EXAMPLES = """\b
@@ -14,6 +15,7 @@ Examples:
   everpost list --status unknown
   everpost resolve TASK_ID --succeeded --why "it is in the timeline" --publish-url https://example.org/17
   everpost resolve TASK_ID --send-again --why "nothing in the timeline"
+  everpost resolve --status unknown --account-id shop --succeeded --why "all are there" --dry-run
 """
 
 
@@ -30,29 +32,49 @@ def user_name() -> str:
 
 
 @click.command(epilog=EXAMPLES)
-@task_id_argument()
+@task_id_argument("task_ids", many=True)
+@filter_options
 @click.option("--succeeded", is_flag=True, help="The post is there.")
 @click.option("--send-again", is_flag=True, help="The post is not there: run the task again as a new one.")
 @click.option("--why", metavar="TEXT", required=True, help="The reason; kept for ever.")
 @click.option("--by", metavar="NAME", default=user_name, help="Who decides; default: your user name.")
-@click.option("--provider-post-id", metavar="TEXT", help="The platform's own id of the post.")
-@click.option("--publish-url", metavar="URL", help="Where the post can be seen.")
+@click.option("--provider-post-id", metavar="TEXT", help="The platform's own id of the post; for one task.")
+@click.option("--publish-url", metavar="URL", help="Where the post can be seen; for one task.")
+@click.option("--dry-run", is_flag=True, help="Only print about which tasks this would decide.")
 @api_options
 def resolve(
-    task_id: str, succeeded: bool, send_again: bool, url: str | None, as_json: bool, **body: str | None
-) -> None:
-    """Decide about an unknown task after you have looked at the platform; the first decision counts.
+    task_ids: Sequence[str],
+    succeeded: bool,
+    send_again: bool,
+    why: str,
+    by: str,
+    provider_post_id: str | None,
+    publish_url: str | None,
+    dry_run: bool,
+    url: str | None,
+    as_json: bool,
+    **filters: str | None,
+) -> int:
+    """Decide about unknown tasks after you have looked at the platform; the first decision counts.
 
-    Pass either --succeeded or --send-again. TASK_ID is an id or a beginning that only this task has.
+    Pass either --succeeded or --send-again. TASK_ID is an id or a beginning that only this task has. By filter, or by
+    both, the same decision is made about each task. Exits with 1 if a task was left out.
     """
     if succeeded == send_again:
         raise click.UsageError("Pass either --succeeded or --send-again.", click.get_current_context())
-    given = {name: value for name, value in body.items() if value is not None}
-    given["decision"] = "succeeded" if succeeded else "send_again"
+    post = {"provider_post_id": provider_post_id, "publish_url": publish_url}
+    given = {"decision": "succeeded" if succeeded else "send_again", "why": why, "by": by}
+    given |= {name: value for name, value in post.items() if value is not None}
+    request = chosen_tasks(task_ids, filters)
     with Api.open(url) as api:
-        answer = api.post(f"/tasks/{task_path(whole_id(api, task_id))}/resolve", given)
+        chosen = with_whole_ids(api, request)
+        task_id = None if dry_run else only_id(chosen)
+        if task_id is None:
+            return ask_bulk(api, "resolve", {**chosen, **given, "dry_run": dry_run}, as_json=as_json)
+        answer = api.post(f"/tasks/{task_path(task_id)}/resolve", given)
     if as_json:
         say_json(answer)
-        return
+        return 0
     new_task_id = answer["data"]["new_task_id"]
     say(f"{answer['message']}: {new_task_id}" if new_task_id else answer["message"])
+    return 0

@@ -129,14 +129,15 @@ class BringBack(msgspec.Struct, frozen=True):
 
 
 class Resolve(msgspec.Struct, frozen=True):
-    """Make an unknown task a success, and keep the decision. If the rule refuses, nothing is written.
+    """Make unknown tasks successes, and keep the decisions. A task that the rule refuses stays as it is.
 
     Attributes:
-        decided: The decision as it will be kept. Its post's id and URL go into the task, if they are given.
+        decided: The decision about each task as it will be kept. Its post's id and URL go into the task, if they are
+            given.
         entry: Kept in the audit if the change changes anything.
     """
 
-    decided: Decided
+    decided: Sequence[Decided]
     rule: ResolutionRule
     entry: AuditRow | None = None
 

@@ -93,6 +93,7 @@ VERBS = MappingProxyType(
         "archive": "archived",
         "edit": "edited",
         "undo": "retried",
+        "resolve": "resolved",
     }
 )
 

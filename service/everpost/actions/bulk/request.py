@@ -11,6 +11,7 @@ from everpost.store.changes import Outcome
 from everpost.store.history import TaskFilter
 from everpost.store.operations import Operation, OperationStatus
 from everpost.task.place import Place
+from everpost.task.resolution_rules import DecisionKind
 
 MAX_IDS = 100_000
 
@@ -24,6 +25,7 @@ class BulkKind(StrEnum):
     ARCHIVE = "archive"
     EDIT = "edit"
     UNDO = "undo"
+    RESOLVE = "resolve"
 
 
 class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -35,8 +37,9 @@ class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         data: For a retry or an edit: the JSON merge patch of each task's data.
         batch_id: For a retry: the fan-out that the tasks are of, and the new tasks too; of a chain of retries, only the
             newest is retried. None: the new tasks' batch is the operation.
-        by: For an edit: who wants it.
-        why: For an edit: the reason.
+        by: For an edit or a decision: who wants it.
+        why: For an edit or a decision: the reason.
+        decision: About tasks of unknown outcome.
         undoes: To undo: the cancellation whose tasks are retried. The filter only has the scope that it was limited to.
     """
 
@@ -50,6 +53,7 @@ class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     by: str | None = None
     why: str | None = None
     undoes: str | None = None
+    decision: DecisionKind | None = None
 
     def fixed(self, now_ms: int) -> "BulkRequest":
         """The request limited to tasks that existed before `now_ms`.

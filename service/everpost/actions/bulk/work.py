@@ -12,6 +12,7 @@ from everpost.actions.bulk.request import BulkKind, BulkRequest
 from everpost.actions.cancel import CancelStep
 from everpost.actions.edit import EditStep, EditTools
 from everpost.actions.remove import RemoveStep
+from everpost.actions.resolve import ResolveStep
 from everpost.actions.retry import RetryStep, RetryTools
 from everpost.actions.step import Step
 from everpost.actions.telling import telling
@@ -20,8 +21,9 @@ from everpost.store import Store
 from everpost.store.archive import Reason
 from everpost.store.changes import Change, Outcome
 from everpost.store.operations import Operation
-from everpost.task.resolution_rules import Grounds
-from everpost.task.retry_rules import decide_newest_retry, decide_retry, decide_undo
+from everpost.task.resolution_rules import UNSAID, DecisionKind, Grounds
+from everpost.task.retry_plan import ChainRule
+from everpost.task.retry_rules import decide_newest_retry, decide_retry, decide_send_again, decide_undo
 
 log = structlog.get_logger("everpost.bulk")
 
@@ -127,14 +129,26 @@ class Work:
                 token = f"{operation.operation_id} {operation.position}"  # of this step, also after a crash
                 grounds = Grounds(request.by, request.why)
                 return EditStep(self._edits, request.data, grounds=grounds, token=token)
-            case BulkKind.UNDO:
-                return RetryStep(tools, decide_undo, batch_id=operation.operation_id)
-            case BulkKind.RETRY:
-                are_named = request.filter is None and request.batch_id is None
-                rule = decide_retry if are_named else decide_newest_retry
-                return RetryStep(
-                    tools,
-                    partial(rule, force=request.force),
-                    batch_id=request.batch_id or operation.operation_id,
-                    edit=tools.edit_of(request.data),
-                )
+            case BulkKind.UNDO | BulkKind.RESOLVE | BulkKind.RETRY:
+                return self._new_tasks_step(operation, request)
+
+    def _new_tasks_step(self, operation: Operation, request: BulkRequest) -> Step:
+        """The step of work that makes new tasks, or may."""
+        tools, grounds = self._tools, UNSAID
+        if request.kind is BulkKind.RESOLVE:
+            grounds = Grounds(request.by, request.why)
+            if request.decision is DecisionKind.SUCCEEDED:
+                return ResolveStep(tools.changes, grounds, tools.clock)
+        are_named = request.filter is None and request.batch_id is None
+        rules: dict[BulkKind, ChainRule] = {
+            BulkKind.UNDO: decide_undo,
+            BulkKind.RESOLVE: decide_send_again,
+            BulkKind.RETRY: partial(decide_retry if are_named else decide_newest_retry, force=request.force),
+        }
+        return RetryStep(
+            tools,
+            rules[request.kind],
+            grounds=grounds,
+            batch_id=request.batch_id or operation.operation_id,
+            edit=tools.edit_of(request.data),
+        )

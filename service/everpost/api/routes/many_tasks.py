@@ -7,6 +7,7 @@ from litestar import post
 from msgspec import Meta
 
 from everpost.access import Right
+from everpost.access.roles import ANONYMOUS
 from everpost.actions.bulk import BulkAnswer, BulkKind, BulkRequest
 from everpost.actions.edit import PUBLISH_NOW
 from everpost.api.http.audited import audited, by_of, note_of
@@ -74,6 +75,8 @@ async def run_bulk(request: ApiRequest, kind: BulkKind, form: type[BulkBody] = B
     body = await read_object(request, form, services.settings.max_body)
     if body.filter is not None and body.filter.is_empty and body.task_ids is None:
         raise InvalidValue("An empty filter matches every task; give it at least one field.", "$.filter")
+    if kind is BulkKind.RESOLVE:
+        check_name(request, getattr(body, "by", None))
     if body.data is not None and kind not in {BulkKind.RETRY, BulkKind.EDIT}:
         raise InvalidValue("Only a retry or an edit takes data.", "$.data")
     patch = body.data if kind is not BulkKind.EDIT else _patch_of(body)
@@ -87,6 +90,7 @@ async def run_bulk(request: ApiRequest, kind: BulkKind, form: type[BulkBody] = B
         data=None if patch is None else services.hiding.unshown(patch, "$.data"),
         by=by_of(caller_of(request), getattr(body, "by", None)),
         why=getattr(body, "why", None),
+        decision=getattr(body, "decision", None),
     )
     if body.dry_run:
         note_of(request).is_needed = False
@@ -94,6 +98,16 @@ async def run_bulk(request: ApiRequest, kind: BulkKind, form: type[BulkBody] = B
     answer = await services.bulk.run(wanted)
     note_bulk(request, answer, body)
     return answer_bulk(answer)
+
+
+def check_name(request: ApiRequest, by: str | None) -> None:
+    """Return if it is known who decides: a caller without a key or token has no name of its own.
+
+    Raises:
+        InvalidValue: It is not.
+    """
+    if by is None and caller_of(request).name == ANONYMOUS:
+        raise InvalidValue("Say who decides.", "$.by")
 
 
 def _filter_of(request: ApiRequest, body: BulkBody) -> TaskFilter | None:
@@ -114,6 +128,7 @@ def note_bulk(request: ApiRequest, answer: BulkAnswer, body: BulkBody) -> None:
         by=getattr(body, "by", None),
         why=getattr(body, "why", None),
         force=body.force,
+        decision=getattr(body, "decision", None),
         members=sorted(body.data or ()),
         filter=None if body.filter is None else msgspec.to_builtins(body.filter),
         task_ids=list(ids[:MOST_NAMED]),

@@ -48,7 +48,7 @@ from everpost.api.routes.recurring import (
     show_next_times,
     show_recurring,
 )
-from everpost.api.routes.resolve import resolve_task
+from everpost.api.routes.resolve import resolve_task, resolve_tasks
 from everpost.api.routes.schedule import show_schedule
 from everpost.api.routes.stats import list_platforms, show_queue_health, show_stats
 from everpost.api.routes.task_lists import complete_id, list_recent_ends, list_tasks
@@ -93,6 +93,7 @@ HANDLERS = (
     cancel_tasks,
     delete_tasks,
     edit_tasks,
+    resolve_tasks,
     publish_tasks_now,
     clear_tasks,
     archive_tasks,

@@ -7,24 +7,28 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from everpost.access.roles import ANONYMOUS
 from everpost.actions.bulk import BulkAnswer, BulkKind, BulkRequest
 from everpost.api.console.answers import SeeOther
 from everpost.api.console.forms import read_fields, read_form
 from everpost.api.console.frame import render
 from everpost.api.console.pages.task_filter import WantedTasks, filter_of, read_wanted
-from everpost.api.http.audited import note_of
+from everpost.api.http.audited import by_of, note_of
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.http.reach import check_operation, reached
 from everpost.api.http.rights import caller_of
+from everpost.api.routes.many_tasks import check_name
 from everpost.api.routes.operations import operations_within, undo_of
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import InvalidValue, OperationNotFound, ServiceError
 from everpost.store.audit import MOST_NAMED
 from everpost.store.changes import Outcome
 from everpost.store.history import TaskFilter
+from everpost.task.resolution_rules import DecisionKind
 from everpost.views.bulk_answers import REASONS, listed_operation
 
-KINDS = {"retry": BulkKind.RETRY, "cancel": BulkKind.CANCEL, "delete": BulkKind.DELETE}
+KINDS = {"retry": BulkKind.RETRY, "cancel": BulkKind.CANCEL, "delete": BulkKind.DELETE, "resolve": BulkKind.RESOLVE}
+DECISIONS = {str(one): one for one in DecisionKind}
 FORCED = {"outcome_unknown", "task_succeeded", "task_running"}
 SAMPLES = 5
 OPERATIONS = 50
@@ -46,6 +50,9 @@ class BulkForm(msgspec.Struct, frozen=True, kw_only=True):
     wanted: WantedTasks
     task_ids: tuple[str, ...] | None
     force: bool
+    decision: DecisionKind | None = None
+    by: str | None = None
+    why: str | None = None
 
 
 async def preview_bulk(request: ApiRequest) -> JsonAnswer:
@@ -65,6 +72,7 @@ async def preview_bulk(request: ApiRequest) -> JsonAnswer:
         answer=answer,
         error=error,
         skipped=[] if answer is None else skipped_by_reason(answer),
+        asks_name=caller_of(request).name == ANONYMOUS,
         can_force=answer is not None and any(one.reason in FORCED for one in answer.skipped),
     )
 
@@ -72,10 +80,17 @@ async def preview_bulk(request: ApiRequest) -> JsonAnswer:
 async def run_bulk(request: ApiRequest) -> JsonAnswer:
     """Do it, and go to its progress."""
     form = read_bulk(await read_fields(request))
+    if form.kind is BulkKind.RESOLVE and (form.why is None or form.decision is None):
+        raise InvalidValue("Say what you found, and what you decide.", "$.why")
+    if form.kind is BulkKind.RESOLVE:
+        check_name(request, form.by)
     answer = await services_of(request).bulk.run(request_of(request, form))
     note_of(request).about(
         answer.operation_id,
         kind=str(form.kind),
+        by=form.by,
+        why=form.why,
+        decision=form.decision,
         force=form.force,
         filter=dict(form.wanted.given) if form.task_ids is None else None,
         task_ids=list((form.task_ids or ())[:MOST_NAMED]),
@@ -111,7 +126,15 @@ def read_bulk(fields: Sequence[tuple[str, str]]) -> BulkForm:
         raise InvalidValue("Select tasks first, or choose all that match.", "$.task")
     if is_all and not wanted.given:
         raise InvalidValue("Give the list a filter first: without one, this would be every task.", "$.which")
-    return BulkForm(kind=kind, wanted=wanted, task_ids=None if is_all else selected, force=form.get("force") == "1")
+    return BulkForm(
+        kind=kind,
+        wanted=wanted,
+        task_ids=None if is_all else selected,
+        force=form.get("force") == "1",
+        decision=DECISIONS.get(form.get("decision", "")),
+        by=form.get("by") or None,
+        why=form.get("why") or None,
+    )
 
 
 def request_of(request: ApiRequest, form: BulkForm) -> BulkRequest:
@@ -121,7 +144,16 @@ def request_of(request: ApiRequest, form: BulkForm) -> BulkRequest:
         wanted: TaskFilter | None = reached(request, filter_of(services, form.wanted.given))
     else:  # with a scope, ids have a filter, too
         wanted = reached(request, TaskFilter()) if caller_of(request).is_limited else None
-    return BulkRequest(kind=form.kind, task_ids=form.task_ids, filter=wanted, force=form.force)
+    decides = form.kind is BulkKind.RESOLVE
+    return BulkRequest(
+        kind=form.kind,
+        task_ids=form.task_ids,
+        filter=wanted,
+        force=form.force,
+        by=by_of(caller_of(request), form.by) if decides else None,
+        why=form.why if decides else None,
+        decision=form.decision or DecisionKind.SUCCEEDED if decides else None,
+    )
 
 
 def skipped_by_reason(answer: BulkAnswer) -> list[Skipped]:

@@ -15,7 +15,7 @@ from everpost.store.postgresql.tasks.edit import edit_tasks
 from everpost.store.postgresql.tasks.ends import end_tasks
 from everpost.store.postgresql.tasks.positions import lock_tasks
 from everpost.store.postgresql.tasks.remove import remove_tasks
-from everpost.store.postgresql.tasks.resolve import resolve_task
+from everpost.store.postgresql.tasks.resolve import resolve_tasks
 from everpost.store.postgresql.tasks.retry import retry_tasks
 from everpost.task.cancel_rules import cancelled_record
 from everpost.task.candidate import Candidate
@@ -64,7 +64,7 @@ def _apply(connection: Connection, change: Change, now_ms: int) -> Awaitable[lis
         case BringBack():
             return bring_back(connection, change)
         case Resolve():
-            return resolve_task(connection, change)
+            return resolve_tasks(connection, change)
 
 
 async def _cancel_tasks(connection: Connection, change: Cancel, now_ms: int) -> list[Outcome]:

@@ -12,17 +12,21 @@ from everpost.store.postgresql.media.uses import mark_published
 from everpost.store.postgresql.queries import ENDED_TABLES
 from everpost.store.postgresql.tasks.positions import lock_tasks
 from everpost.task.model import TaskStatus
+from everpost.task.place import Position
 from everpost.task.resolution_rules import Decided
 
 
-async def resolve_task(connection: Connection, change: Resolve) -> list[Outcome]:
+async def resolve_tasks(connection: Connection, change: Resolve) -> list[Outcome]:
     """See `everpost.store.changes.Resolve`."""
-    decided = change.decided
+    positions = (await lock_tasks(connection, [decided.task_id for decided in change.decided])).positions
+    return [await _resolve(connection, change, decided, positions.get(decided.task_id)) for decided in change.decided]
+
+
+async def _resolve(connection: Connection, change: Resolve, decided: Decided, position: Position | None) -> Outcome:
     task_id = decided.task_id
-    position = (await lock_tasks(connection, [task_id])).positions.get(task_id)
     refusal = change.rule(task_id, position, await find_decisions(connection, storable(task_id)))
     if refusal is not None:
-        return [refused(task_id, refusal)]
+        return refused(task_id, refusal)
     await _change(
         connection,
         "mark_succeeded",
@@ -33,7 +37,7 @@ async def resolve_task(connection: Connection, change: Resolve) -> list[Outcome]
     )
     await mark_published(connection, task_id, decided.decided_at)
     await _keep(connection, decided)
-    return [Outcome(task_id=task_id, decided=decided, told=told_of(position))]
+    return Outcome(task_id=task_id, decided=decided, told=told_of(position))
 
 
 async def replace_unknown(connection: Connection, decided: Sequence[Decided]) -> None:

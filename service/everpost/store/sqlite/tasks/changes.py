@@ -15,7 +15,7 @@ from everpost.store.sqlite.tasks.cancel import cancel_tasks
 from everpost.store.sqlite.tasks.candidates import find_candidates
 from everpost.store.sqlite.tasks.edit import edit_tasks
 from everpost.store.sqlite.tasks.remove import remove_tasks
-from everpost.store.sqlite.tasks.resolve import resolve_task
+from everpost.store.sqlite.tasks.resolve import resolve_tasks
 from everpost.store.sqlite.tasks.retry import retry_tasks
 from everpost.task.candidate import Candidate
 from everpost.task.model import MOVED_WITHIN_S
@@ -67,4 +67,4 @@ def _apply(connection: sqlite3.Connection, *, change: Change, now_ms: int) -> li
         case BringBack():
             return bring_back(connection, change)
         case Resolve():
-            return resolve_task(connection, change)
+            return resolve_tasks(connection, change)

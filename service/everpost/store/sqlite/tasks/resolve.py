@@ -11,6 +11,7 @@ from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tables import ENDED_TABLES
 from everpost.store.sqlite.tasks.positions import find_positions
 from everpost.task.model import TaskStatus
+from everpost.task.place import Position
 from everpost.task.resolution_rules import Decided
 
 
@@ -20,18 +21,21 @@ def find_decisions(connection: sqlite3.Connection, task_id: str) -> list[Decided
     return [Decided(**dict(zip(Decided.__struct_fields__, row, strict=True))) for row in rows]
 
 
-def resolve_task(connection: sqlite3.Connection, change: Resolve) -> list[Outcome]:
+def resolve_tasks(connection: sqlite3.Connection, change: Resolve) -> list[Outcome]:
     """See `everpost.store.changes.Resolve`."""
-    decided = change.decided
+    positions = find_positions(connection, [decided.task_id for decided in change.decided])
+    return [_resolve(connection, change, decided, positions.get(decided.task_id)) for decided in change.decided]
+
+
+def _resolve(connection: sqlite3.Connection, change: Resolve, decided: Decided, position: Position | None) -> Outcome:
     task_id = decided.task_id
-    position = find_positions(connection, [task_id]).get(task_id)
     refusal = change.rule(task_id, position, find_decisions(connection, task_id))
     if refusal is not None:
-        return [refused(task_id, refusal)]
+        return refused(task_id, refusal)
     _change(connection, "mark_succeeded", decided)
     mark_published(connection, task_id, decided.decided_at)
     _keep(connection, decided)
-    return [Outcome(task_id=task_id, decided=decided, told=told_of(position))]
+    return Outcome(task_id=task_id, decided=decided, told=told_of(position))
 
 
 def replace_unknown(connection: sqlite3.Connection, decided: Sequence[Decided]) -> None:
