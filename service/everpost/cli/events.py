@@ -1,4 +1,4 @@
-"""Follows the events of the running API: reads Server-Sent Events, and comes back after an interruption."""
+"""Follows the events of the running API: reads Server-Sent Events, and connects again after an interruption."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping

@@ -33,7 +33,7 @@ def tail(task_id: str | None, url: str | None, as_json: bool, count: int | None,
     """Print what happens to tasks, as it happens, until Ctrl-C.
 
     With TASK_ID, which may be a beginning that only this task has, it prints what happens to this task, and ends with
-    it. If the connection is lost, it comes back and goes on where it was. A line `reset` means that something may be
+    it. If the connection is lost, it connects again and misses nothing. A line `reset` means that something may be
     missing.
     """
     with Api.open(url) as api:
