@@ -99,6 +99,41 @@ def create_app(settings: Settings, *, clock: Clock | None = None, tracing: "Trac
     return app
 
 
+async def _opened_ground(
+    settings: Settings, catalogue: Catalogue, clock: Clock | None, tracing: "Tracing | None", stack: AsyncExitStack
+) -> Ground:
+    """Open what the services stand on; the stack closes it."""
+    store = await open_store(
+        settings.database_address,
+        zone=settings.zone,
+        clock=clock,
+        replica_lag_s=settings.replica_lag,
+        redactor=settings.redactor,
+    )
+    stack.push_async_callback(store.close)
+    clock = clock or store.meta.now_ms
+    queue = TaskQueue.connect(settings.redis_address, clock, lease_s=settings.lease)
+    stack.push_async_callback(queue.close)
+    store.care.share_timelines(queue.timelines.note)
+    queue.events.note_debt = partial(note_debt, store.meta)
+    metrics = SharedMetrics(queue.server)
+    metrics.start()
+    stack.push_async_callback(metrics.close)
+    files = FileLookup(store.files, settings)
+    files.has_inherited = await store.files.has_inherited()
+    return Ground(
+        settings=settings,
+        catalogue=catalogue,
+        clock=clock,
+        store=store,
+        queue=queue,
+        metrics=metrics,
+        files=files,
+        hiding=Hiding(settings.redactor),
+        tracing=tracing,
+    )
+
+
 @asynccontextmanager
 async def _services(
     settings: Settings, catalogue: Catalogue, clock: Clock | None, tracing: "Tracing | None", app: Litestar
@@ -106,35 +141,7 @@ async def _services(
     async with AsyncExitStack() as stack:
         if tracing is not None:
             stack.push_async_callback(tracing.close)
-        store = await open_store(
-            settings.database_address,
-            zone=settings.zone,
-            clock=clock,
-            replica_lag_s=settings.replica_lag,
-            redactor=settings.redactor,
-        )
-        stack.push_async_callback(store.close)
-        clock = clock or store.meta.now_ms
-        queue = TaskQueue.connect(settings.redis_address, clock, lease_s=settings.lease)
-        stack.push_async_callback(queue.close)
-        store.care.share_timelines(queue.timelines.note)
-        queue.events.note_debt = partial(note_debt, store.meta)
-        metrics = SharedMetrics(queue.server)
-        metrics.start()
-        stack.push_async_callback(metrics.close)
-        files = FileLookup(store.files, settings)
-        files.has_inherited = await store.files.has_inherited()
-        ground = Ground(
-            settings=settings,
-            catalogue=catalogue,
-            clock=clock,
-            store=store,
-            queue=queue,
-            metrics=metrics,
-            files=files,
-            hiding=Hiding(settings.redactor),
-            tracing=tracing,
-        )
+        ground = await _opened_ground(settings, catalogue, clock, tracing, stack)
         app.state.services = services = assemble(ground)
         await warn_of_pause(services.store.meta)
         stack.push_async_callback(services.feed.close)

@@ -85,16 +85,7 @@ class Fanouts:
         def rule(duplicates: Mapping[str, str]) -> Posted:
             kept = [task for task in tasks if task.task_id not in duplicates]
             shown = [_unless_duplicate(item, duplicates) for item in items]
-            batch = Batch(
-                batch_id=fanout_id,
-                kind=BatchKind.FANOUT,
-                items=shown,
-                created_at=to_text(now_ms),
-                callback_url=callback_url,
-                total=len(items),
-                rejected=len(items) - len(kept),
-                unfinished=len(kept),
-            )
+            batch = _batch(fanout_id, shown, len(kept), now_ms, callback_url)
             return Posted(answer=answer_of(fanout_id, shown, kept), batch=batch)
 
         guards = guards_of(submissions, tasks, now_ms)
@@ -128,6 +119,20 @@ class Fanouts:
         if found is None:
             raise FanoutNotFound(fanout_id)
         return found[1]
+
+
+def _batch(fanout_id: str, items: Sequence[FanoutItem], accepted: int, now_ms: int, callback_url: str | None) -> Batch:
+    """A fan-out as the store keeps it; `accepted` of its items are new tasks."""
+    return Batch(
+        batch_id=fanout_id,
+        kind=BatchKind.FANOUT,
+        items=items,
+        created_at=to_text(now_ms),
+        callback_url=callback_url,
+        total=len(items),
+        rejected=len(items) - accepted,
+        unfinished=accepted,
+    )
 
 
 def _rejected(index: int, data: Mapping[str, Any], error: BadInput) -> FanoutItem:

@@ -45,6 +45,8 @@ Duty = Callable[[], Awaitable[object]]
 Duties = Mapping[str, tuple[float, Duty]]
 """By name: the seconds between two turns, and the duty."""
 
+CountTime = Callable[[], Awaitable[ClockMark]]
+
 
 class Upkeep:
     """Repeats duties, each at its own interval.
@@ -137,24 +139,10 @@ def worker_duties(
         now_ms = clock() if (await count_time()).is_trusted else None
         await _until_none(lambda: store.care.forget_expired(keys_kept_ms, now_ms, CHUNK))
 
-    async def archive_old() -> None:
-        if settings.archive_after_days and (await count_time()).is_trusted:
-            before_ms = clock() - settings.archive_after_days * DAY_MS
-            async for _ in archive_older(store, before_ms, Pace(CHUNK, rest=REST), clock):
-                if not leadership.leads:
-                    return
-
     async def fill_search() -> None:
         await _until_none(lambda: store.care.fill_search(CHUNK), lambda: LONG_REST if is_busy() else REST)
 
     files = FilesUpkeep(store, settings, clock)
-
-    async def forget_files() -> None:
-        await _until_none(files.forget_uses)
-        if (await count_time()).is_trusted:
-            await _until_none(files.remove_uploads)
-            await _until_none(files.remove_unused)
-
     return {
         "lead": (BEAT_S, leadership.beat),
         "relay": (1.0, partial(_look_for_losses, relay, leadership)),
@@ -163,9 +151,9 @@ def worker_duties(
         "results": (1.0, led(results.tick)),
         "clock": (STEP_S, led(count_time)),
         "expire": (60.0, led(forget_expired)),
-        "files": (60.0, led(forget_files)),
+        "files": (60.0, led(partial(_forget_files, files, count_time))),
         "remains": (REMAINS_EVERY_S, led(files.remove_remains)),
-        "archive": (ARCHIVE_S, led(archive_old)),
+        "archive": (ARCHIVE_S, led(partial(_archive_old, store, settings, clock, leadership, count_time))),
         "audit": (ARCHIVE_S, led(partial(_purge_audit, store, settings, clock, count_time))),
         "tend": (TEND_S, led(lambda: store.care.tend(clock()))),
         "counts": (COUNT_EVERY_S, led(store.care.repair_counts)),
@@ -188,9 +176,25 @@ def _overview_duties(
     return {"ends": (ENDS_S, leadership.led(note_ends)), "causes": (CAUSES_S, leadership.led(find_causes))}
 
 
-async def _purge_audit(
-    store: Store, settings: Settings, clock: Clock, count_time: Callable[[], Awaitable[ClockMark]]
+async def _archive_old(
+    store: Store, settings: Settings, clock: Clock, leadership: Leadership, count_time: CountTime
 ) -> None:
+    """Archive tasks that are older than the settings want, while this worker leads and the clock is certain."""
+    if settings.archive_after_days and (await count_time()).is_trusted:
+        before_ms = clock() - settings.archive_after_days * DAY_MS
+        async for _ in archive_older(store, before_ms, Pace(CHUNK, rest=REST), clock):
+            if not leadership.leads:
+                return
+
+
+async def _forget_files(files: FilesUpkeep, count_time: CountTime) -> None:
+    await _until_none(files.forget_uses)
+    if (await count_time()).is_trusted:
+        await _until_none(files.remove_uploads)
+        await _until_none(files.remove_unused)
+
+
+async def _purge_audit(store: Store, settings: Settings, clock: Clock, count_time: CountTime) -> None:
     """Destroy entries that are older than the settings want, unless the clock may be wrong."""
     if settings.audit_days and (await count_time()).is_trusted:
         before = to_text(clock() - settings.audit_days * DAY_MS)
