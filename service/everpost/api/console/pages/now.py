@@ -179,16 +179,12 @@ def _failures_within_reach(request: ApiRequest, failures: ShownFailures) -> Show
 async def _within_reach(request: ApiRequest, facts: NowFacts) -> NowFacts:
     """What a caller with a scope is shown: numbers of the whole service are left out."""
     services, caller = services_of(request), caller_of(request)
-    names = [name for name in StatusCounts.__struct_fields__ if name != "total"]
-    totals, recent = await asyncio.gather(
-        asyncio.gather(*(services.store.history.total(reached(request, TaskFilter(status=name))) for name in names)),
-        services.tasks.page(reached(request, TaskFilter(place=Place.HISTORY)), None, RECENT),
-    )
-    counts = {name: found.total for name, found in zip(names, totals, strict=True)}
+    wanted = reached(request, TaskFilter())
+    counts, recent = await share(request, f"now {wanted.reach}", FACTS_S, lambda: _tasks_of(services, wanted))
     name_of = services.catalogue.name_of
     return msgspec.structs.replace(
         facts,
-        counts=StatusCounts(**counts, total=sum(counts.values())),
+        counts=counts,
         oldest_ms=0,
         scopes=[one for one in facts.scopes if one.scope == EVERYTHING or caller.may_reach(*named_in(one.scope))],
         doing={
@@ -196,9 +192,21 @@ async def _within_reach(request: ApiRequest, facts: NowFacts) -> NowFacts:
             for task_id, row in facts.doing.items()
             if caller.may_reach(name_of(row.platform or ""), row.account_id)
         },
-        recent=recent.rows,
+        recent=recent,
         is_whole=False,
     )
+
+
+async def _tasks_of(services: Services, wanted: TaskFilter) -> tuple[StatusCounts, Sequence[TaskRow]]:
+    """How many tasks match by status, each counted up to a bound, and those that ended last."""
+    names = [name for name in StatusCounts.__struct_fields__ if name != "total"]
+    filters = [msgspec.structs.replace(wanted, status=name) for name in names]
+    totals, recent = await asyncio.gather(
+        asyncio.gather(*(services.store.history.total(each) for each in filters)),
+        services.tasks.page(msgspec.structs.replace(wanted, place=Place.HISTORY), None, RECENT),
+    )
+    counts = {name: found.total for name, found in zip(names, totals, strict=True)}
+    return StatusCounts(**counts, total=sum(counts.values())), recent.rows
 
 
 async def _oldest_ms(services: Services) -> int:
