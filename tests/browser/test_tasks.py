@@ -320,6 +320,7 @@ def test_one_decision_is_made_about_many_tasks(browser: Browser, scene_at_work: 
             check_page(page, "decide-many")
         page.get_by_label("Your name").fill("mei")
         page.get_by_label("What you found").fill("Both are there.")
+        page.keyboard.press("Enter")
         page.get_by_role("button", name="They were published").click()
         page.wait_for_url("**/operations/*")
         expect(page.get_by_text("were decided")).to_be_visible()

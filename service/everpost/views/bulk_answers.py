@@ -117,6 +117,7 @@ class ListedOperation(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         filter: The fields of the filter that chose its tasks, as stored; null if they were named.
         named: How many tasks were named; null if a filter chose them, or it has ended.
+        undoes: The bulk cancellation that it undoes.
     """
 
     operation_id: str
@@ -128,6 +129,7 @@ class ListedOperation(msgspec.Struct, frozen=True, kw_only=True):
     filter: dict[str, Any] | None
     named: int | None
     force: bool
+    undoes: str | None
     error: str | None
     created_at: str
     updated_at: str
@@ -150,6 +152,7 @@ def listed_operation(operation: Operation) -> ListedOperation:
         filter=shown,
         named=None if ids is None else len(ids),
         force=bool(request.get("force", False)),
+        undoes=operation.undoes,
         error=operation.error,
         created_at=operation.created_at,
         updated_at=operation.updated_at,

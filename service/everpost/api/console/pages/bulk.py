@@ -192,5 +192,4 @@ async def show_operation(request: ApiRequest) -> JsonAnswer:
         answer=answer,
         skipped=skipped_by_reason(answer),
         undone_by=await services.store.operations.find_undo(operation_id),
-        undoes=found[0].undoes,
     )
