@@ -94,6 +94,7 @@ def _boot_id() -> str:
         return ""
 
 
+@lru_cache(maxsize=1_024)  # tasks of one batch share few moments
 def to_text(time_ms: int) -> str:
     """The time in the form of tables and answers: `2026-01-31T12:00:00.000Z`."""
     seconds, ms = divmod(time_ms, 1000)
