@@ -108,6 +108,22 @@ async def test_a_wrong_value_is_named_by_its_path(api: Api, body: bytes, path: s
     assert_problem(answer, 422, "invalid_value", path)
 
 
+async def test_no_value_of_a_parameter_crashes_a_route(api: Api) -> None:
+    document = (await api.client.get("/schema/openapi.json")).json()
+    named = [
+        (path, parameter["name"])
+        for path, methods in document["paths"].items()
+        for parameter in methods.get("get", {}).get("parameters", ())
+        if parameter["in"] == "query" and "/events" not in path
+    ]
+    assert len(named) > 50
+    for path, name in named:
+        place = "/".join("none" if part.startswith("{") else part for part in path.split("/"))
+        for value in ("9" * 400, "\0"):
+            answer = await api.client.get(place, params={name: value})
+            assert answer.status_code not in {500, 503}, (path, name, value)
+
+
 @pytest.mark.parametrize("platform", [0, -1, 999, 10**30, "", "nowhere", "1 ", "x" * 5_000, "../etc"])
 async def test_an_unknown_platform_is_refused_with_the_known_ones(api: Api, platform: object) -> None:
     answer = await api.client.post(PUBLISH, content=task_with(platform=platform), headers=JSON)

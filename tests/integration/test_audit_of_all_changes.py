@@ -160,8 +160,8 @@ class World:
     async def scheduled(self, _: str) -> str:
         return await self._api.publish(schedule_time=LATER)
 
-    async def failed(self, _: str, status: TaskStatus = TaskStatus.FAILED, end: str = "") -> str:
-        task = make_task(new_task_id(START_MS) + end)
+    async def failed(self, _: str, status: TaskStatus = TaskStatus.FAILED, end: str = "", **fields: str) -> str:
+        task = make_task(new_task_id(START_MS) + end, **fields)
         await add_ended(self._store, task, status=status)
         return task.task_id
 

@@ -242,6 +242,7 @@ async def test_a_key_is_replaced_while_both_are_valid(guarded: Api) -> None:
         ({"role": "admin", "platforms": [1]}, "$.role"),
         ({"platforms": ["nowhere"]}, None),
         ({"accounts": ["douyin"]}, "$.accounts[0]"),
+        ({"accounts": ["douyin/" + "a" * 257]}, "$.accounts[0]"),
         ({"rate": {"count": 0, "per_s": 1}}, "$.rate.count"),
         ({"expires_in_s": -1}, "$.expires_in_s"),
         ({"scope": "all"}, None),

@@ -14,6 +14,7 @@ from everpost.platforms import Catalogue
 from everpost.printable import is_printable
 from everpost.store import Store
 from everpost.store.key_directory import REFRESH_S, KeyDirectory
+from everpost.task.account_rules import LONGEST_ACCOUNT
 from everpost.task.model import new_task_id
 
 log = structlog.get_logger("everpost.keys")
@@ -163,6 +164,8 @@ class KeyAdmin:
         for place, (platform, slash, account_id) in enumerate(pairs):
             if not (platform and slash and account_id):
                 raise InvalidValue("Write the account as PLATFORM/ACCOUNT.", f"$.accounts[{place}]")
+            if len(account_id) > LONGEST_ACCOUNT:
+                raise InvalidValue(f"An account has at most {LONGEST_ACCOUNT} characters.", f"$.accounts[{place}]")
         if len(wanted.platforms) + len(pairs) > MOST_IN_A_SCOPE:
             raise InvalidValue(f"A scope has at most {MOST_IN_A_SCOPE} platforms and accounts.", "$.accounts")
         if (wanted.platforms or pairs) and wanted.role is Role.ADMIN:

@@ -24,7 +24,8 @@ Other names are refused: otherwise any client of the API could have any secret o
 of its choice.
 """
 
-AccountId = Annotated[str, Meta(min_length=1, max_length=256)]
+LONGEST_ACCOUNT = 256  # characters
+AccountId = Annotated[str, Meta(min_length=1, max_length=LONGEST_ACCOUNT)]
 CREDENTIAL_NAME = r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z"
 CredentialName = Annotated[str, Meta(pattern=CREDENTIAL_NAME)]
 Reference = Annotated[str, Meta(pattern=REFERENCE, max_length=400)]

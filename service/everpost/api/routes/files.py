@@ -25,6 +25,7 @@ from everpost.store.files import UPLOADS, Upload
 from everpost.views.shown_files import FileView, view_of, view_of_upload
 
 MOST_FILES = 1_000
+LAST_NUMBER = 2**63 - 1  # of a row
 LONGEST_ID = 64
 ANY_TYPE = "application/octet-stream"
 BYTES: Any = Annotated[bytes, msgspec.Meta(extra_json_schema={"format": "binary"})]
@@ -170,7 +171,9 @@ def _address(file_id: str) -> str:
 async def list_files(
     request: ApiRequest,
     limit: Annotated[int, QueryParameter(ge=1, le=MOST_FILES, description="The most files in one answer.")] = 50,
-    cursor: Annotated[int | None, QueryParameter(ge=0, description="The `next_cursor` of the page before.")] = None,
+    cursor: Annotated[
+        int | None, QueryParameter(ge=0, le=LAST_NUMBER, description="The `next_cursor` of the page before.")
+    ] = None,
 ) -> JsonAnswer:
     """Answer with a page of files."""
     services = services_of(request)
