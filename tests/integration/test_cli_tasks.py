@@ -190,6 +190,21 @@ def test_every_command_takes_the_beginning_of_an_id(up: Up) -> None:
     assert asked(up, "show", "lone-wolf")["data"]["status"] == "success"
 
 
+def test_one_command_decides_about_many_unknown_tasks(up: Up) -> None:
+    for number in range(3):
+        row = {"task_id": f"stranded-{number}", "status": "unknown", "account_id": "stranded", "data": "{}"}
+        kit_of(up.database).add(
+            Place.HISTORY, {**row, "platform": "xiaohongshu", "created_at": "2026-01-01T00:00:00.000Z"}
+        )
+    arguments = ("resolve", "--account-id", "stranded", "--succeeded", "--why", "all are in the timeline")
+    assert asked(up, *arguments, "--dry-run")["succeeded"] == 3
+    refused = up.everpost(*arguments, "--publish-url", "https://example.org/17")
+    assert (refused.returncode, "pass one TASK_ID" in refused.stderr) == (2, True), refused
+    assert {row["status"] for row in asked(up, "list", "--account-id", "stranded")["data"]} == {"unknown"}
+    assert asked(up, *arguments)["succeeded"] == 3
+    assert {row["status"] for row in asked(up, "list", "--account-id", "stranded")["data"]} == {"success"}
+
+
 def test_an_invalid_choice_is_refused_with_the_valid_ones(up: Up) -> None:
     for option, values in (("--status", TaskStatus), ("--error-class", ErrorClass)):
         done = up.everpost("list", option, "odd")

@@ -1,4 +1,4 @@
-"""`everpost resolve`: deciding about a task whose outcome is unknown, through the API."""
+"""`everpost resolve`: deciding about tasks whose outcome is unknown, through the API."""
 
 import getpass
 from collections.abc import Sequence
@@ -17,6 +17,8 @@ Examples:
   everpost resolve TASK_ID --send-again --why "nothing in the timeline"
   everpost resolve --status unknown --account-id shop --succeeded --why "all are there" --dry-run
 """
+
+ONE_POST = "--provider-post-id and --publish-url describe one post: pass one TASK_ID, and no filters and no --dry-run."
 
 
 def user_name() -> str:
@@ -57,8 +59,8 @@ def resolve(
 ) -> int:
     """Decide about unknown tasks after you have looked at the platform; the first decision counts.
 
-    Pass either --succeeded or --send-again. TASK_ID is an id or a beginning that only this task has. By filter, or by
-    both, the same decision is made about each task. Exits with 1 if a task was left out.
+    Pass either --succeeded or --send-again. TASK_ID is an id or a beginning that only this task has. With many ids,
+    filters, or both, the same decision is made about each task. Exits with 1 if a task was left out.
     """
     if succeeded == send_again:
         raise click.UsageError("Pass either --succeeded or --send-again.", click.get_current_context())
@@ -70,6 +72,8 @@ def resolve(
         chosen = with_whole_ids(api, request)
         task_id = None if dry_run else only_id(chosen)
         if task_id is None:
+            if any(value is not None for value in post.values()):
+                raise click.UsageError(ONE_POST, click.get_current_context())
             return ask_bulk(api, "resolve", {**chosen, **given, "dry_run": dry_run}, as_json=as_json)
         answer = api.post(f"/tasks/{task_path(task_id)}/resolve", given)
     if as_json:

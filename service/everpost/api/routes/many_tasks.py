@@ -107,7 +107,7 @@ def check_name(request: ApiRequest, by: str | None) -> None:
         InvalidValue: It is not.
     """
     if by is None and caller_of(request).name == ANONYMOUS:
-        raise InvalidValue("Say who decides.", "$.by")
+        raise InvalidValue("Say who decides: send `by`, or a key.", "$.by")
 
 
 def _filter_of(request: ApiRequest, body: BulkBody) -> TaskFilter | None:
