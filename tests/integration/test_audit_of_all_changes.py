@@ -161,8 +161,9 @@ class World:
         return await self._api.publish(schedule_time=LATER)
 
     async def failed(self, _: str, status: TaskStatus = TaskStatus.FAILED, end: str = "", **fields: str) -> str:
+        said = {name: fields.pop(name) for name in ("error_message", "publish_url") if name in fields}
         task = make_task(new_task_id(START_MS) + end, **fields)
-        await add_ended(self._store, task, status=status)
+        await add_ended(self._store, task, status=status, **said)
         return task.task_id
 
     async def unknown(self, name: str) -> str:
