@@ -200,6 +200,38 @@ def test_a_page_begins_at_its_key_in_one_index_of_each_partition(
     assert "Sort" not in nodes[nodes.index("Merge Append") + 1 :]
 
 
+@pytest.mark.parametrize(
+    ("fields", "index"),
+    [
+        ({"platform": ("nowhere",), "error_class": "auth"}, "_platform_"),
+        ({"status": "lost", "error_class": "auth"}, "_status_"),
+        ({"account_id": "nobody", "status": "success"}, "_account_id_"),
+    ],
+)
+def test_a_count_reads_what_is_rare_of_several_fields(
+    connection: psycopg.Connection, fields: dict[str, Any], index: str
+) -> None:
+    search = search_of(TaskFilter(**fields, place=Place.HISTORY), "")
+    assert search.is_counted_by_values()
+    text, values = statement(search.counting()).text, search.parameters() | {"limit": 10_000}
+    given = [values[name] for name in statement(search.counting()).parameters]
+    with connection.transaction(force_rollback=True), psycopg.ClientCursor(connection) as cursor:
+        connection.execute(statements()["begin_search"].replace(":timeout_ms::bigint", "60000").encode())
+        connection.execute(statements()["plan_by_values"].encode())
+        connection.execute("DEALLOCATE ALL")
+        connection.execute(f"PREPARE planned AS {text}".encode())
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE planned({', '.join(['%s'] * len(given))})", given)
+        (row,) = cursor.fetchall()
+    nodes = [node for node in _nodes(row[0][0]["Plan"]) if node.get("Relation Name", "") in large_tables(connection)]
+    assert {index in node.get("Index Name", "") for node in nodes} == {True}, nodes
+    assert sum(node["Actual Rows"] + node.get("Rows Removed by Filter", 0) for node in nodes) == 0
+
+
+def test_batches_and_causes_are_counted_by_a_plan_for_any_value() -> None:
+    for wanted in (TaskFilter(batch_id="b", status="failed"), TaskFilter(cause="c", status="failed"), TaskFilter()):
+        assert not search_of(wanted, "").is_counted_by_values()
+
+
 def test_the_failures_of_a_cause_in_some_days_are_counted_without_the_history(connection: psycopg.Connection) -> None:
     wanted = TaskFilter(cause="c", status="failed", created_after_ms=1, created_before_ms=2, place=Place.HISTORY)
     plan = plan_of(connection, statement(search_of(wanted, "status").counting()).text, as_search=True)

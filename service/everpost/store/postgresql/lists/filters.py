@@ -33,6 +33,7 @@ KEPT = {"platform": 100, "account_id": 256, "batch_id": 256, "retry_of": 256}
 """The most characters that are kept of a column, so that an index can hold it: schema/0001_tables.sql."""
 
 COMPARED = ("status", "account_id", "error_class", "batch_id", "retry_of", "submitted_by")
+COUNTED_BY_VALUES = ("status", "platform", "account_id", "error_class", "submitted_by", "reach", "place")
 MATCHED = (
     "(SELECT s.words_in_it @@ :query::text::tsquery AND s.words LIKE ALL (:phrases::text[])"
     " FROM publish_tasks_search AS s WHERE s.job_id = t.job_id)"
@@ -96,6 +97,15 @@ class Search(msgspec.Struct, frozen=True):
     def has_more_hits_than_few(self) -> bool:
         """Whether more than `FEW` tasks are known to match: words are all that the filter asks for."""
         return self.hits is not None and self.hits.indexed is None and asks_only_for(self.wanted, "q")
+
+    def is_counted_by_values(self) -> bool:
+        """Whether a count needs a plan for the filter's values.
+
+        Of several fields, only its statistics tell PostgreSQL which value is rare. Batches and chains are never large.
+        """
+        wanted = self.wanted
+        given = [wanted.status, wanted.platform, wanted.account_id, wanted.error_class, wanted.submitted_by]
+        return sum(one is not None for one in given) > 1 and asks_only_for(wanted, *COUNTED_BY_VALUES)
 
     def counting(self) -> Sql:
         """The statement that counts the tasks up to `:limit`."""

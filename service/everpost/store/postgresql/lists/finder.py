@@ -78,6 +78,8 @@ class Finder:
             return Total(size_of(self._counts, self._search.wanted), total_is_exact=True)
         if limit is not None and limit <= FEW and self._search.has_more_hits_than_few():
             return Total(limit, total_is_exact=False)
+        if self._search.is_counted_by_values():
+            await self._connection.fetch_all("plan_by_values")
         ((count,),) = [row.values() for row in await self._run(self._search.counting(), None, limit)]
         return Total(count, total_is_exact=limit is None or count < limit)
 
