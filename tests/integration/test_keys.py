@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -194,9 +195,16 @@ async def test_from_the_first_key_on_every_request_needs_one(open_api: Api) -> N
         assert (await ops.post(KEYS, json={"name": "reader", "role": "viewer"})).status_code == 201
 
 
-async def test_all_processes_refuse_a_revoked_key_soon(guarded: Api, valkey: EmbeddedValkey, tmp_path: Path) -> None:
-    database = guarded.settings.database_address
-    async with serving(tmp_path, valkey, token=TOKEN, database=database) as other:
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.chaos)])
+async def test_all_processes_refuse_a_revoked_key_soon(tmp_path: Path, valkey: EmbeddedValkey, kind: str) -> None:
+    from stores import empty_store  # noqa: PLC0415 - PostgreSQL is started only if it is used
+
+    async with AsyncExitStack() as running:
+        database = running.enter_context(empty_store(kind, tmp_path))
+        guarded, other = [
+            await running.enter_async_context(serving(tmp_path, valkey, token=TOKEN, database=database))
+            for _ in range(2)
+        ]
         key = await make(guarded, "shop", Role.VIEWER)
         async with client(guarded, key) as here, client(other, key) as there:
             assert (await here.get("/api/v1/whoami")).status_code == 200
