@@ -165,6 +165,7 @@ async def test_head_is_named_where_another_method_is_refused(api: Api) -> None:
     assert (await api.client.put("/health/live")).headers["allow"] == "GET, HEAD, OPTIONS"
     answer = await api.client.head(PUBLISH)
     assert (answer.status_code, answer.headers["allow"]) == (405, "OPTIONS, POST")
+    assert (await api.client.options("/api/v1/tasks/some")).headers["allow"] == "DELETE, GET, OPTIONS, PATCH"
     application = httpx.ASGITransport(app=create_app(api.settings))  # type: ignore[arg-type]  # as Litestar types it
     async with httpx.AsyncClient(transport=application, base_url="http://localhost") as alone:
         headed = await alone.head("/health/live")
