@@ -343,7 +343,7 @@ CREATE TABLE operation_skips (
     reason       TEXT NOT NULL,
     PRIMARY KEY (operation_id, task_id)
 ) WITHOUT ROWID;
--- The tasks that an operation has cancelled, so that it can be undone.
+-- The tasks that an operation has cancelled or removed, so that it can be undone.
 CREATE TABLE operation_tasks (
     operation_id TEXT NOT NULL,
     task_id      TEXT NOT NULL,

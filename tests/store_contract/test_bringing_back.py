@@ -2,7 +2,6 @@
 
 import pytest
 
-from everpost.clock import DAY_MS
 from everpost.store import Store
 from everpost.store.archive import Reason
 from everpost.store.changes import NOT_REMOVED, BringBack, Remove
@@ -12,6 +11,7 @@ from everpost.task.place import Place
 from everpost.task.removal_rules import decide_removal
 from store_contract.making import accept, add_ended, record_of
 from store_contract.test_changes import NOW_MS, remove_of
+from store_contract.test_operations import operation_of
 from store_kit import StoreKit
 from store_rows import START_MS, ids, make_task
 
@@ -26,7 +26,6 @@ async def test_a_removed_task_comes_back_as_it_was(store: Store, other: Store, s
     await add_ended(store, make_task("a", batch_id="B", description="whole", submitted_by="mei"), "b", status=status)
     before = await store.history.find_task("a")
     await store.changes.apply(remove_of("a"), NOW_MS)
-    assert await store.archive.page_removed(NOW_MS, NOW_MS, 10) == ["a"]
     assert await bring_back(store, "a") == {"a": None}
     after = await other.history.find_task("a")
     assert before is not None
@@ -45,7 +44,6 @@ async def test_a_removed_task_comes_back_as_it_was(store: Store, other: Store, s
     )
     assert [getattr(after, name) for name in same] == [getattr(before, name) for name in same]
     assert ids((await store.history.page(TaskFilter())).items) == ["b", "a"]
-    assert await store.archive.page_removed(NOW_MS, NOW_MS, 10) == []
 
 
 async def test_it_is_found_by_its_words_again_and_counts_as_a_failure(store: Store, kit: StoreKit) -> None:
@@ -71,7 +69,6 @@ async def test_what_people_did_not_remove_stays_in_the_archive(store: Store) -> 
     await store.changes.apply(Remove(["old"], Reason.AGE, decide_removal), NOW_MS)
     await add_ended(store, "listed")
     await accept(store, "waiting")
-    assert await store.archive.page_removed(0, NOW_MS + DAY_MS, 10) == []
     assert await bring_back(store, "old", "listed", "waiting", "nobody", "no\0body") == dict.fromkeys(
         ("old", "listed", "waiting", "nobody", "no\0body"), NOT_REMOVED
     )
@@ -89,12 +86,21 @@ async def test_a_task_with_a_callback_is_not_told_of_twice(store: Store) -> None
     assert len(ids((await store.history.page(callbacks)).items)) == len(told) + 1
 
 
-async def test_removed_tasks_are_found_by_the_time_of_their_removal(store: Store) -> None:
-    await add_ended(store, "a", "b", "c")
-    for number, task_id in enumerate("abc"):
-        await store.changes.apply(remove_of(task_id), NOW_MS + number)
-    assert await store.archive.page_removed(NOW_MS + 1, NOW_MS + 2, 10) == ["b", "c"]
-    assert await store.archive.page_removed(NOW_MS, NOW_MS + 2, 1) == ["a"]
+async def test_the_tasks_that_an_operation_removed_are_found_until_they_are_back(store: Store, other: Store) -> None:
+    await add_ended(store, "a", "b", "c", "d")
+    await store.operations.advance(
+        operation_of("earlier", kind="delete"), remove_of("a"), (), None, NOW_MS, is_new=True
+    )
+    await store.operations.advance(
+        operation_of("this", kind="delete"), remove_of("a", "b", "c"), (), None, NOW_MS, is_new=True
+    )
+    await store.changes.apply(remove_of("d"), NOW_MS)  # by another person, at the same time
+    assert await other.archive.page_removed("this", NOW_MS, NOW_MS, 10) == ["b", "c"]
+    assert await store.archive.page_removed("this", NOW_MS, NOW_MS, 1) == ["b"]
+    await bring_back(store, "b", "c")
+    assert await store.archive.page_removed("this", NOW_MS, NOW_MS, 10) == []
+    await store.changes.apply(remove_of("c"), NOW_MS + 5)
+    assert await store.archive.page_removed("this", NOW_MS, NOW_MS, 10) == []
 
 
 async def test_a_task_that_only_counts_for_its_batch_does_so_after_it_came_back(store: Store) -> None:
@@ -111,6 +117,7 @@ async def test_what_an_original_never_ended_is_not_among_removed_tasks_that_can_
 ) -> None:
     kit.add(Place.LEDGER, {"task_id": "inherited", "status": "pending", "data": "{}"})
     await add_ended(store, "a")
-    await store.changes.apply(remove_of("inherited", "a"), NOW_MS)
-    assert await store.archive.page_removed(NOW_MS, NOW_MS, 10) == ["a"]
+    removal = operation_of("removal", kind="delete")
+    await store.operations.advance(removal, remove_of("inherited", "a"), (), None, NOW_MS, is_new=True)
+    assert await store.archive.page_removed("removal", NOW_MS, NOW_MS, 10) == ["a"]
     assert await bring_back(store, "inherited", "a") == {"inherited": NOT_REMOVED, "a": None}

@@ -293,7 +293,7 @@ async def check_that_work_is_told_of(writer: Store, store: Store) -> None:
     assert await is_told()
 
 
-async def test_the_tasks_of_a_cancellation_are_kept_and_of_other_work_none(store: Store, other: Store) -> None:
+async def test_the_tasks_are_kept_of_work_that_can_be_undone_and_of_other_work_none(store: Store, other: Store) -> None:
     await accept(store, "a", "b", "c")
     await add_ended(store, "old")
     operation = operation_of()
@@ -301,11 +301,11 @@ async def test_the_tasks_of_a_cancellation_are_kept_and_of_other_work_none(store
     skipped = [Outcome(task_id="x", reason="task_running")]
     first, _ = await store.operations.advance(operation, cancel_of("c", "a"), skipped, "there", NOW_MS)
     await store.operations.advance(first, cancel_of("b", "nowhere"), [], None, NOW_MS)
-    removal = operation_of("removal", kind="delete")
-    await store.operations.advance(removal, remove_of("old"), [], None, NOW_MS, is_new=True)
+    archiving = operation_of("archiving", kind="archive")
+    await store.operations.advance(archiving, remove_of("old"), [], None, NOW_MS, is_new=True)
     assert await other.operations.page_done(operation.operation_id, "", 2) == ["a", "b"]
     assert await other.operations.page_done(operation.operation_id, "b", 2) == ["c"]
-    assert await other.operations.page_done("removal", "", 2) == []
+    assert await other.operations.page_done("archiving", "", 2) == []
     await store.care.forget_expired(0, START_MS + KEPT_MS, 100)
     assert len(await store.operations.page_done(operation.operation_id, "", 10)) == 3
     await store.care.forget_expired(0, NOW_MS + KEPT_MS + MINUTE_MS, 100)

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from everpost.actions.step import Apply
-from everpost.clock import Clock
+from everpost.clock import Clock, from_text
 from everpost.errors import Conflict, TaskNotFound
 from everpost.store.archive import Archive, Reason
 from everpost.store.changes import BringBack, Changes, Outcome, Remove, outcome_of_removal
+from everpost.store.operations import Operation
 from everpost.task.removal_rules import Removal, decide_removal
 from everpost.task.resolution_rules import UNSAID, Grounds
 
@@ -66,11 +67,13 @@ class Removals:
         (found,) = await self._changes.find([task_id], whole=False)
         raise TaskNotFound(task_id) if found.position is None else Conflict("The task was not removed.", task_id)
 
-    async def bring_back_removed(self, archive: Archive, from_ms: int, until_ms: int) -> tuple[int, bool]:
-        """Move the tasks back that were removed in a time, at most `MOST_BACK`; how many, and whether these are all."""
+    async def bring_back_removed(self, archive: Archive, operation: Operation) -> tuple[int, bool]:
+        """Move the tasks back that an operation removed, at most `MOST_BACK`; how many, and whether these are all."""
+        operation_id = operation.operation_id
+        from_ms, until_ms = from_text(operation.created_at) or 0, from_text(operation.updated_at) or 0
         came_back, refused = 0, set[str]()
         while came_back < MOST_BACK:
-            found = await archive.page_removed(from_ms, until_ms, AT_ONCE + len(refused))
+            found = await archive.page_removed(operation_id, from_ms, until_ms, AT_ONCE + len(refused))
             task_ids = [task_id for task_id in dict.fromkeys(found) if task_id not in refused]
             if not task_ids:
                 return came_back, True

@@ -48,8 +48,11 @@ class Archive(Protocol):
             SearchTimeout: It took longer than `COUNTING_S`.
         """
 
-    async def page_removed(self, from_ms: int, until_ms: int, limit: int) -> list[str]:
-        """The ids of tasks that people removed from `from_ms` to `until_ms`, both included, at most `limit`."""
+    async def page_removed(self, operation_id: str, from_ms: int, until_ms: int, limit: int) -> list[str]:
+        """The ids of tasks that an operation removed and nothing has brought back, at most `limit`.
+
+        Those are left out that were not removed from `from_ms` to `until_ms`, both included, the last time.
+        """
 
     def purge(self, before_ms: int, pace: Pace) -> AsyncIterator[int]:
         """Destroy all tasks archived before `before_ms`; yield how many each step destroyed. This cannot be undone.

@@ -13,7 +13,7 @@ KEPT_SKIPS = 1_000  # of one operation; its counts include all of them
 KEPT_SKIPS_OF_ALL = 100_000  # of the newest operations
 KEPT_OPERATIONS = 10_000
 KEPT_MS = 7 * 86_400_000  # time after an operation's end
-REMEMBERED = frozenset({"cancel"})  # the kinds of operations whose tasks are kept, so that they can be undone
+REMEMBERED = frozenset({"cancel", "delete"})  # the kinds of operations whose tasks are kept, so that they can be undone
 
 
 class OperationStatus(StrEnum):

@@ -12,12 +12,11 @@ from everpost.actions.bulk import BulkKind
 from everpost.api.http.audited import audited, note_of
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.http.reach import check_operation, reaches_operation
-from everpost.api.http.rights import caller_of, needs
+from everpost.api.http.rights import needs
 from everpost.api.http.scoped_pages import page_within
 from everpost.api.openapi.describe import documented
 from everpost.api.services import ApiRequest, Services, services_of
-from everpost.clock import from_text
-from everpost.errors import Conflict, OperationNotFound, OutOfScope
+from everpost.errors import Conflict, OperationNotFound
 from everpost.store.operations import Operation, OperationStatus
 from everpost.views.bulk_answers import BulkReply, ListedOperation, listed_operation, reply_of
 
@@ -111,7 +110,7 @@ class UndoAnswer(msgspec.Struct, frozen=True, kw_only=True):
 @post(
     "/operations/{operation_id:str}/undo",
     summary="Undo a bulk removal or cancellation",
-    description="Brings back the tasks that were deleted while this bulk work went on, at most 20,000 in one request; "
+    description="Brings back the tasks that this bulk work has removed, at most 20,000 in one request; "
     "or retries the tasks that it has cancelled, each once, in the background if they are many. Tasks that were "
     "retried since, or are no longer cancelled (`task_not_cancelled`), are left out. However often it is asked for, a "
     "cancellation is undone once. A bulk retry is undone by cancelling the tasks with its id as `batch_id`.",
@@ -133,10 +132,9 @@ async def undo_of(request: ApiRequest, operation_id: str) -> UndoAnswer:
 
     Raises:
         OperationNotFound: There is no such operation, or the caller's scope is less than the operation's.
-        OutOfScope: It has removed tasks, and the caller has a scope.
         Conflict: It cannot be undone so, or goes on.
     """
-    services, caller = services_of(request), caller_of(request)
+    services = services_of(request)
     await check_operation(request, operation_id)
     found = await services.store.operations.find(operation_id)
     if found is None:
@@ -151,8 +149,6 @@ async def undo_of(request: ApiRequest, operation_id: str) -> UndoAnswer:
             is_whole=answer.has_ended,
             operation_id=answer.operation_id,
         )
-    if caller.is_limited:  # what comes back is found by the time of its removal, by whomever
-        raise OutOfScope(caller.name)
     count, is_whole = await undo_removal(services, found[0])
     note_of(request).about(operation_id, tasks=count)
     message = f"{count} tasks brought back" if is_whole else f"{count} tasks brought back; there are more"
@@ -160,7 +156,7 @@ async def undo_of(request: ApiRequest, operation_id: str) -> UndoAnswer:
 
 
 async def undo_removal(services: Services, operation: Operation) -> tuple[int, bool]:
-    """Bring the tasks back that were removed while an operation went on; how many, and whether these are all.
+    """Bring the tasks back that an operation removed; how many, and whether these are all.
 
     Raises:
         Conflict: It did not remove tasks, or goes on.
@@ -169,5 +165,4 @@ async def undo_removal(services: Services, operation: Operation) -> tuple[int, b
         raise Conflict(
             "Only bulk work that has removed or cancelled tasks, and has ended, can be undone.", operation.operation_id
         )
-    began_ms, ended_ms = from_text(operation.created_at) or 0, from_text(operation.updated_at) or 0
-    return await services.removals.bring_back_removed(services.store.archive, began_ms, ended_ms)
+    return await services.removals.bring_back_removed(services.store.archive, operation)

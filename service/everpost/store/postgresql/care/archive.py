@@ -66,9 +66,9 @@ class PostgresqlArchive:
         following = _cursor_of(found[count - 1]) if len(found) > count else None
         return [row["task_id"] for row in found[:count]], following
 
-    async def page_removed(self, from_ms: int, until_ms: int, limit: int) -> list[str]:
+    async def page_removed(self, operation_id: str, from_ms: int, until_ms: int, limit: int) -> list[str]:
         """See `Archive.page_removed`."""
-        given = {"from": to_text(from_ms), "until": to_text(until_ms), "limit": limit}
+        given = {"operation_id": operation_id, "limit": limit, "from": to_text(from_ms), "until": to_text(until_ms)}
         rows = await self._database.read(lambda connection: connection.fetch_all("page_removed", **given))
         return [row["job_id"] for row in rows]
 

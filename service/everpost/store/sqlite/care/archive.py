@@ -59,9 +59,9 @@ class SqliteArchive:
         following = msgspec.json.encode(found[count - 1].ended).decode() if len(found) > count else None
         return [old.task_id for old in found[:count]], following
 
-    async def page_removed(self, from_ms: int, until_ms: int, limit: int) -> list[str]:
+    async def page_removed(self, operation_id: str, from_ms: int, until_ms: int, limit: int) -> list[str]:
         """See `Archive.page_removed`."""
-        given = {"from": to_text(from_ms), "until": to_text(until_ms), "limit": limit}
+        given = {"operation_id": operation_id, "limit": limit, "from": to_text(from_ms), "until": to_text(until_ms)}
         rows = await self._database.read(lambda connection: connection.execute(load("page_removed"), given).fetchall())
         return [task_id for (task_id,) in rows]
 

@@ -1,5 +1,6 @@
--- Ended tasks that people removed in a time. Months that were archived as a whole have no such tasks.
+-- Ended tasks that an operation removed, if it did so in this time. Months that were archived as a whole have no such tasks.
 SELECT job_id FROM ONLY publish_tasks_archive
 WHERE archived_at >= :from AND archived_at <= :until AND archive_reason = 'deleted' AND job_id IS NOT NULL
     AND status IN ('success', 'failed', 'cancelled', 'unknown')
+    AND EXISTS (SELECT 1 FROM operation_tasks AS o WHERE o.operation_id = :operation_id AND o.task_id = job_id)
 ORDER BY archived_at LIMIT :limit
