@@ -3,6 +3,7 @@
 python docs_site/made_reference.py     writes them into the pages, between their markers
 """
 
+import inspect
 import re
 import sys
 from http import HTTPStatus
@@ -44,8 +45,8 @@ def settings_table() -> str:
 
 def described_attributes(of: type) -> dict[str, str]:
     """The meaning of each attribute, from the section `Attributes` of a docstring."""
-    section = (of.__doc__ or "").partition("Attributes:\n")[2]
-    entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", section, flags=re.MULTILINE)
+    section = (inspect.getdoc(of) or "").partition("Attributes:\n")[2]  # its indentation depends on Python's version
+    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", section, flags=re.MULTILINE)
     return {name: re.sub(r"\s+", " ", text).strip() for name, text in entries}
 
 

@@ -109,6 +109,7 @@ def runs_about_tasks(task_ids: dict[str, str]) -> dict[str, list[tuple[str, ...]
             ("resolve", task_ids["unknown"], "--send-again", "--why", EVIL, "--by", EVIL),
             ("show", task_ids["unknown"]),
         ],
+        "undo": [("undo", EVIL)],
         "retry": [("retry", task_id) for task_id in (*ids, EVIL)] + [("retry", *ids, EVIL), ("retry", "--q", "FORGED")],
         "edit": [
             ("edit", task_ids["scheduled"], "--set", f"title={EVIL}", "--by", EVIL, "--why", EVIL),
