@@ -138,6 +138,9 @@ class StoreKit(Protocol):
     def locked(self) -> AbstractContextManager[None]:
         """While it lasts, no other process or connection can write."""
 
+    def activity(self) -> str:
+        """What the store's server is busy with, a line for each connection; empty if there is no server."""
+
 
 def kit_of(database: Settings | str | Path) -> StoreKit:
     """The kit of the store at this address, or at these settings' address. The store must exist."""

@@ -182,10 +182,11 @@ class EffectsPublisher(Publisher):
     async def _save(self, job: PublishJob, folder: Path) -> None:
         folder.mkdir(exist_ok=True)  # noqa: ASYNC240 - it is quick
         given = job.saved or 0
-        if any((folder / f"{job.task_id}.{number}").exists() for number in range(given + 1, given + 10)):
+        is_older = any((folder / f"{job.task_id}.{number}").exists() for number in range(given + 1, given + 10))
+        await job.checkpoint(given + 1)  # it is refused if another attempt has begun since
+        if is_older:
             with self._forgotten.open("a") as forgotten:
                 forgotten.write(f"{job.task_id}\n")
-        await job.checkpoint(given + 1)
         (folder / f"{job.task_id}.{given + 1}").touch()
 
     async def _is_let_go(self) -> bool:

@@ -237,7 +237,11 @@ class Scene:
             oldest = self.kit.oldest_waiting()
             return oldest is None or oldest > now
 
-        await eventually(is_ended, what=f"the end of all that was accepted before {now}")
+        try:
+            await eventually(is_ended, what=f"the end of all that was accepted before {now}")
+        except TimeoutError as error:
+            error.add_note(self.kit.activity())
+            raise
 
     @contextmanager
     def held_answers(self) -> Iterator[None]:

@@ -349,6 +349,12 @@ async def test_a_reader_that_does_not_read_is_hung_up_on(api: Api, queue: TaskQu
     lazy.close()
 
 
+async def test_a_stream_that_begins_while_the_server_stops_ends_at_once(api: Api) -> None:
+    api._server.app.state.services.feed.release()
+    answer = await asyncio.wait_for(api.client.get(EVENTS), 5)
+    assert answer.status_code == 200
+
+
 async def test_a_head_is_answered_at_once(api: Api) -> None:
     answer = await asyncio.wait_for(api.client.head(EVENTS), 5)
     assert answer.status_code == 200

@@ -59,6 +59,10 @@ LOCK = """
 LOCK TABLE task_queue, publish_tasks, publish_tasks_archive, idempotency_keys, operations, everpost_meta
 IN EXCLUSIVE MODE
 """
+ACTIVITY = """
+SELECT pid, state, now() - xact_start, wait_event_type, wait_event, pg_blocking_pids(pid), left(query, 120)
+FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY xact_start
+"""
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
@@ -171,6 +175,9 @@ class PostgresqlKit:
             connection.execute(LOCK)
             yield
             connection.rollback()
+
+    def activity(self) -> str:
+        return "\n".join(" ".join(map(str, row)) for row in self.select(ACTIVITY))
 
     def count_waiting(self) -> int:
         """How many transactions in this database wait for a lock."""

@@ -141,6 +141,9 @@ class SqliteKit:
             connection.execute("BEGIN IMMEDIATE")
             yield
 
+    def activity(self) -> str:
+        return ""
+
     def _select(self, statement: str, *parameters: Any) -> list[Any]:
         with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)) as connection:
             return connection.execute(statement, parameters).fetchall()

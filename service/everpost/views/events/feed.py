@@ -153,7 +153,9 @@ class Feed:
                 self._tell_missed(reader, missed)
             elif after is None:
                 reader.send(b": connected\nid: %b\n\n" % str(self._past.here).encode())
-            if not self.is_closed:
+            if self.is_closed:
+                reader.end()
+            else:
                 self.readers.add(reader)
 
     # reading
