@@ -295,7 +295,7 @@ def test_a_shell_that_asks_while_no_api_runs_gets_nothing(tmp_path: Path) -> Non
 
 @pytest.mark.chaos
 def test_doctor_logs_nothing_and_has_one_section_a_subject(up: Up) -> None:
-    up.wait_until_ended(up.publish())  # a worker that has just started takes no tasks yet, and doctor says so
+    until(lambda: up.everpost("doctor").returncode == 0, "a worker that takes tasks: it has just started")
     done = up.everpost("doctor")
     assert done.stderr == ""
     findings = asked(up, "doctor")["findings"]
