@@ -355,6 +355,17 @@ async def test_a_stream_that_begins_while_the_server_stops_ends_at_once(api: Api
     assert answer.status_code == 200
 
 
+async def test_a_stream_that_waits_for_redis_ends_as_soon_as_the_server_stops(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = api._server.app.state.services.feed
+    monkeypatch.setattr(feed, "start", lambda: None)  # so it never reads
+    async with asyncio.timeout(8), api.client.stream("GET", EVENTS) as answer:
+        async for line in answer.aiter_lines():
+            if "Redis does not answer" in line:
+                feed.release()
+
+
 async def test_a_head_is_answered_at_once(api: Api) -> None:
     answer = await asyncio.wait_for(api.client.head(EVENTS), 5)
     assert answer.status_code == 200

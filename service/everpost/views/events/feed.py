@@ -110,6 +110,7 @@ class Feed:
     def release(self) -> None:
         """The service stops: end all streams now."""
         self.is_closed = True
+        self._went_live.set()  # those that wait for it go on, and end
         for reader in [*self.readers, *self._joining]:
             reader.end()
 
