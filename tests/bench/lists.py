@@ -47,7 +47,7 @@ QUESTIONS = {
     "`status=unknown`, which no task has": "/api/v1/tasks?status=unknown",
     "`platform`, of nine tenths": "/api/v1/tasks?platform=bench",
     "`account_id`, of a thousandth": "/api/v1/tasks?account_id=account7",
-    "`account_id`, which no task has": "/api/v1/tasks?account_id=nobody",
+    "`account_id`, which no task has": "/api/v1/tasks?account_id=missing",
     "`error_class`": "/api/v1/tasks?error_class=invalid",
     "`error_class` and `account_id`": "/api/v1/tasks?error_class=invalid&account_id=account10",
     "`cause`, of the whole day's failures": "/api/v1/tasks?cause={cause}",

@@ -215,16 +215,16 @@ class Fleet:
             await one.close()
 
     async def master(self) -> Node:
-        """The present master, as most Sentinels name it; waits until there is one that agrees."""
+        """The present master; waits until there is one."""
+        return await eventually(self._agreed, what="a master") or self.nodes[0]
 
-        async def named() -> Node | None:
-            places = [await self._named_by(sentinel) for sentinel in self.sentinels]
-            for node in self.nodes:
-                if places.count(node.place[:2]) > 1 and await node.is_master():
-                    return node
-            return None
-
-        return await eventually(named, what="a master") or self.nodes[0]
+    async def _agreed(self) -> Node | None:
+        """The master that most Sentinels name, if it agrees."""
+        places = [await self._named_by(sentinel) for sentinel in self.sentinels]
+        for node in self.nodes:
+            if places.count(node.place[:2]) > 1 and await node.is_master():
+                return node
+        return None
 
     async def replica(self) -> Node:
         """The other one."""
@@ -244,10 +244,10 @@ class Fleet:
         await eventually(is_so, timeout_s=60, what="a replica that is in step")
 
     async def other_master(self, old: Node) -> Node:
-        """Wait until another than `old` is the master."""
+        """Wait until another than `old` is the master. Sentinels whose vote failed vote again after 12 s."""
 
         async def other() -> Node | None:
-            master = await self.master()
+            master = await self._agreed()
             return None if master is old else master
 
         return await eventually(other, timeout_s=30, what="another master") or old

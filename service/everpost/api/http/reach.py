@@ -149,7 +149,7 @@ async def check_operation(request: ApiRequest, operation_id: str) -> None:
     """Return if the caller reaches all that bulk work was about.
 
     Raises:
-        OperationNotFound: It was about more, or there is none.
+        OperationNotFound: The operation does not exist, or the caller reaches only a part of it.
     """
     if not caller_of(request).is_limited:
         return
